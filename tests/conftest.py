@@ -1,0 +1,21 @@
+"""What all tests share: where the shared folder and its fixtures are, and a clear skip when they are absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("BOIR_SHARED", ROOT.parent / "shared"))
+FIXTURES = Path(os.environ.get("BOIR_FIXTURES", SHARED / "reference" / "fixtures"))
+FIXTURES_TRAIN = Path(os.environ.get("BOIR_FIXTURES_TRAIN", SHARED / "reference" / "fixtures-train"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The shared folder; the test is skipped without it."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the shared folder, not found at {SHARED} (set BOIR_SHARED)")
+    return SHARED
