@@ -1,0 +1,1 @@
+"""The `boir-convert` command."""

@@ -1,0 +1,1 @@
+"""The `boir` command: one file a command, thin over the public API."""

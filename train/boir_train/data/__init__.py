@@ -1,0 +1,1 @@
+"""From annotation files to batches of training samples."""

@@ -1,0 +1,1 @@
+"""What training minimises: one module a term (SPEC-training T1), and their weighted sum in `total`."""

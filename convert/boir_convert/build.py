@@ -1,0 +1,167 @@
+"""A checkpoint becomes a bundle: read, export, write, verify."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+import torch
+
+from boir_convert import card, telemetry, writer
+from boir_convert.export import export
+from boir_sdk import __version__
+from boir_sdk.errors import CheckpointError, ConfigError
+from boir_sdk.manifest import FileEntry, Manifest
+from boir_train import build_model, checkpoint
+from boir_train.inference import get_protocol
+
+PRECISIONS = ("fp32", "fp16")
+CENTER_THRESHOLD = 0.01  # SPEC-model M4.5
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a preset's bundles offer the runtime: network sizes, and batch sizes of the person graph."""
+
+    sizes: tuple[int, ...]
+    person_batches: tuple[int, ...]
+    max_side: int
+
+
+OFFERS = {
+    "nano": Offer(sizes=(192, 256, 320, 384, 448, 512, 576, 640), person_batches=(1, 4), max_side=2048),
+    "w32": Offer(sizes=tuple(range(256, 1025, 64)), person_batches=(1, 4), max_side=4096),
+    "w48": Offer(sizes=tuple(range(256, 1025, 64)), person_batches=(1, 4), max_side=4096),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to build.
+
+    Attributes:
+        checkpoint: file of weights, any form that `boir_train.checkpoint.read` knows.
+        out: folder of the bundle.
+        preset: `w32`, `w48` or `nano`; None to tell it from the weights.
+        skeleton: keypoint convention; None to tell it from the weights.
+        protocol: whose smoothing and suppression are built in.
+        precisions: any of `PRECISIONS`; the last one named is the default.
+        name: of the bundle; None for the preset's.
+        version: of the weights.
+        default_size: None for the preset's.
+        score_threshold: people below it are left out by default.
+        keypoint_threshold: keypoints below it are better not drawn.
+        provenance: further facts for manifest and card.
+        overwrite: replace a bundle that is already there.
+    """
+
+    checkpoint: Path
+    out: Path
+    preset: str | None = None
+    skeleton: str | None = None
+    protocol: str = "coco"
+    precisions: tuple[str, ...] = ("fp16",)
+    name: str | None = None
+    version: str = "1"
+    default_size: int | None = None
+    score_threshold: float = 0.1
+    keypoint_threshold: float = 0.1
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    overwrite: bool = False
+
+
+def build(request: Request, progress: Callable[[str], None] = lambda step: None) -> Manifest:
+    """Build a bundle.
+
+    Args:
+        request: what to build.
+        progress: called with a word before each long step.
+
+    Raises:
+        CheckpointError: the weights can't be read or don't fit.
+        ConfigError: preset, protocol or precision is unknown, or contradicts the weights.
+        InputError: the bundle can't be written there.
+        InferenceError: OpenVINO can't convert the network.
+    """
+    protocol = get_protocol(request.protocol)
+    unknown = [precision for precision in request.precisions if precision not in PRECISIONS]
+    if unknown or not request.precisions:
+        raise ConfigError(f"unknown precision {', '.join(unknown) or '(none)'}: known are {', '.join(PRECISIONS)}")
+    progress("reading the checkpoint")
+    model = load(request.checkpoint, request.preset, request.skeleton)
+    settings = model.settings
+    kernel = protocol.pool_kernel or settings.pool_kernel
+    progress("exporting to OpenVINO")
+    with telemetry.off():
+        graphs = export(model, kernel)
+    offer = OFFERS[settings.preset]
+    default_size = request.default_size or settings.default_size
+    if default_size not in offer.sizes:
+        offered = ", ".join(map(str, offer.sizes))
+        raise ConfigError(f"size {default_size} is not offered by {settings.preset}: {offered}")
+
+    manifest = Manifest(
+        name=request.name or f"boir-{settings.preset}-{settings.skeleton.name}",
+        version=request.version,
+        preset=settings.preset,
+        skeleton=settings.skeleton.name,
+        protocol=request.protocol,
+        stride=4,
+        multiple=settings.multiple,
+        fit_rule=settings.fit_rule,
+        resample=settings.resample,
+        sizes=offer.sizes,
+        default_size=default_size,
+        max_side=offer.max_side,
+        precisions=tuple(sorted(set(request.precisions))),
+        default_precision=request.precisions[-1],
+        max_people=30,
+        person_batches=offer.person_batches,
+        center_threshold=CENTER_THRESHOLD,
+        score_threshold=request.score_threshold,
+        keypoint_threshold=request.keypoint_threshold,
+        pool_kernel=kernel,
+        oks_threshold=protocol.oks_threshold,
+        provenance={
+            "checkpoint": request.checkpoint.name,
+            "checkpoint_sha256": hashlib.sha256(request.checkpoint.read_bytes()).hexdigest(),
+            "versions": f"boir-sdk {__version__}, torch {torch.__version__}, openvino {ov.__version__}, "
+            f"python {platform.python_version()}",
+            **request.provenance,
+        },
+        files={},
+    )
+
+    def complete(files: Mapping[str, FileEntry]) -> Manifest:
+        return dataclasses.replace(manifest, files=dict(files))
+
+    progress("writing the bundle")
+    return writer.write(
+        request.out,
+        complete,
+        dict.fromkeys(request.precisions, graphs),
+        {"README.md": card.write(manifest)},
+        overwrite=request.overwrite,
+    )
+
+
+def load(path: Path, preset: str | None, skeleton: str | None) -> Any:
+    """Build the network that a file of weights is for, in inference form, and fill it.
+
+    Raises:
+        CheckpointError: the file can't be read, or it holds another preset or skeleton than asked for.
+    """
+    state = checkpoint.read(path)
+    found_preset, found_skeleton = checkpoint.identify(state)
+    for what, asked, found in (("preset", preset, found_preset), ("skeleton", skeleton, found_skeleton)):
+        if asked is not None and asked != found:
+            raise CheckpointError(f"{path} holds weights of {what} {found}, not of {asked}: leave --{what} away")
+    model = build_model(found_preset, found_skeleton)
+    checkpoint.load(model, path)
+    return model

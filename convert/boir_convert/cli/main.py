@@ -1,0 +1,50 @@
+"""`boir-convert`: turn a trained checkpoint into a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from boir_sdk import __version__
+from boir_sdk.errors import BoirError
+
+_DESCRIPTION = """\
+Turn a trained checkpoint into a bundle: a folder with two small OpenVINO graphs, a manifest with the hash of every
+file, and a model card. `boir predict --model FOLDER` and PoseEstimator(model="FOLDER") run it.
+
+example:
+  boir-convert build --preset nano --checkpoint nano.safetensors --precision fp32 fp16 --out nano-bundle
+  boir info nano-bundle
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns 0 done, 1 an error that was explained, 2 wrong usage, 130 interrupted."""
+    parser = argparse.ArgumentParser(
+        "boir-convert", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"boir-convert {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    from boir_convert.cli import build
+
+    build.add_arguments(commands.add_parser("build", help="checkpoint -> bundle"))
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    try:
+        return int(arguments.run(arguments))
+    except BoirError as error:
+        if getattr(arguments, "json", False):
+            print(json.dumps({"error": {"code": error.code, "message": str(error)}}))
+        print(f"boir-convert: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("boir-convert: interrupted, nothing was written", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

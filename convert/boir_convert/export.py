@@ -1,0 +1,74 @@
+"""Deployment modules to OpenVINO models with free batch, height and width; the runtime makes them static.
+
+Colour order, mean and scale go into the dense graph, which therefore takes uint8 BGR pictures [V, H, W, 3].
+"""
+
+from __future__ import annotations
+
+import openvino as ov
+import torch
+from openvino.preprocess import ColorFormat, PrePostProcessor
+
+from boir_convert import deploy
+from boir_sdk.errors import InferenceError
+from boir_train.model.boir import BoIR
+from boir_train.model.nano import Nano
+
+MAPS = ("g", "h", "keypoint_logits", "offset")
+_PAPER_DENSE = ("people", "vectors", "g", "h")
+_NANO_DENSE = ("people", "vectors", "regress", "g", "h", "keypoint_logits", "offset")
+
+
+def export(model: BoIR | Nano, kernel: int) -> tuple[ov.Model, ov.Model]:
+    """Convert a network in inference form to its dense and person graph.
+
+    Args:
+        model: filled, in evaluation mode.
+        kernel: smoothing of centre map and heatmaps in cells (M4.5, M4.7).
+
+    Raises:
+        InferenceError: OpenVINO can't convert the network.
+    """
+    # Two views and two people: with one of either, tracing would take size 1 for a constant.
+    side = 2 * model.settings.multiple
+    picture = torch.zeros(2, 3, side, side + model.settings.multiple)
+    dense_module = deploy.dense_part(model, kernel).eval()
+    person_module = deploy.person_part(model, kernel).eval()
+    outputs = _NANO_DENSE if isinstance(model, Nano) else _PAPER_DENSE
+    with torch.no_grad():
+        example = dict(zip(outputs, dense_module(picture), strict=True))
+    people = example.pop("people")
+    inputs = {"center_yx": people[:2, 1:].contiguous()}
+    for name, tensor in example.items():
+        inputs[name] = tensor if name in MAPS else tensor[:, :2].contiguous()
+    try:
+        dense = ov.convert_model(dense_module, example_input=picture, input=[ov.PartialShape([-1, 3, -1, -1])])
+        person = ov.convert_model(person_module, example_input=tuple(inputs.values()))
+    except RuntimeError as error:
+        raise InferenceError(
+            f"OpenVINO {ov.__version__} can't convert this {model.settings.preset}: {error}"
+        ) from error
+    _name(dense, ("picture",), outputs)
+    _name(person, tuple(inputs), ("keypoints",))
+    return _with_preprocessing(dense, model), person
+
+
+def _name(model: ov.Model, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
+    for port, name in zip(model.inputs, inputs, strict=True):
+        port.get_tensor().set_names({name})
+        port.get_node().set_friendly_name(name)
+    for port, name in zip(model.outputs, outputs, strict=True):
+        port.get_tensor().set_names({name})
+
+
+def _with_preprocessing(dense: ov.Model, model: BoIR | Nano) -> ov.Model:
+    """Put uint8, layout, colour order, mean and scale of M4.3 in front of the graph."""
+    steps = PrePostProcessor(dense)
+    steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    steps.input().tensor().set_color_format(ColorFormat.BGR).set_spatial_dynamic_shape()
+    steps.input().model().set_layout(ov.Layout("NCHW"))
+    preprocess = steps.input().preprocess()
+    preprocess.convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB)
+    preprocess.mean([255 * value for value in model.settings.mean])
+    preprocess.scale([255 * value for value in model.settings.std])
+    return steps.build()

@@ -1,0 +1,101 @@
+"""Read a model bundle: find it, check every byte, describe it. Nothing is given to OpenVINO before that."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boir_sdk import manifest as manifests
+from boir_sdk.errors import BundleError
+from boir_sdk.manifest import Manifest
+
+MANIFEST_NAME = "manifest.json"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        path: its folder, absolute.
+        manifest: what it says of itself.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    def graph(self, precision: str, part: str) -> Path:
+        """Return the path of the graph of `part` (`dense` or `person`) at a precision the manifest offers."""
+        return self.path / precision / f"{part}.xml"
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything a person or program may want to know, ready for JSON; `parity` only if it was measured."""
+        content = dataclasses.asdict(self.manifest)
+        content["path"] = str(self.path)
+        content["bytes"] = sum(entry.size for entry in self.manifest.files.values())
+        if "parity.json" in self.manifest.files:
+            content["parity"] = json.loads((self.path / "parity.json").read_text(encoding="utf-8"))
+        return content
+
+
+def default_path() -> Path:
+    """Return the folder of the bundle that is part of this package."""
+    return Path(__file__).resolve().parent / "models" / "default"
+
+
+def read(path: str | Path) -> Bundle:
+    """Read and verify a bundle.
+
+    Args:
+        path: its folder, or `default` for the one inside this package.
+
+    Raises:
+        BundleError: the folder isn't a bundle, its manifest is unacceptable, or a file is missing, unlisted, a link or
+            of other content than the manifest says.
+    """
+    folder = default_path() if str(path) == "default" else Path(path).absolute()
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise BundleError(f"no bundle at {folder}: it {what}; give a folder made by boir-convert, or 'default'")
+    listed = folder / MANIFEST_NAME
+    if listed.is_symlink() or not listed.is_file():
+        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST_NAME}; give a folder made by boir-convert")
+    with listed.open("rb") as file:
+        data = file.read(manifests.MAX_MANIFEST_BYTES + 1)
+    manifest = manifests.load(data, str(listed))
+    _refuse_strangers(folder, manifest)
+    for name, entry in manifest.files.items():
+        _verify(folder / name, name, entry)
+    return Bundle(path=folder, manifest=manifest)
+
+
+def _refuse_strangers(folder: Path, manifest: Manifest) -> None:
+    """A file that no hash covers could be picked up by a later reader, so there may be none."""
+    for found in folder.rglob("*"):
+        name = found.relative_to(folder).as_posix()
+        if found.is_symlink():
+            raise BundleError(f"{folder} holds the link {name!r}: a bundle has only plain files")
+        if found.is_file() and name not in manifest.files and name != MANIFEST_NAME:
+            raise BundleError(f"{folder} holds {name!r}, which its manifest doesn't list: remove it")
+
+
+def _verify(path: Path, name: str, entry: manifests.FileEntry) -> None:
+    try:
+        size = path.stat().st_size
+        if size != entry.size:
+            raise BundleError(f"{name} in {path.parent} has {size} bytes, expected {entry.size}: get the bundle again")
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except FileNotFoundError:
+        raise BundleError(f"{name} is missing from {path.parent}: get the bundle again") from None
+    except OSError as error:
+        raise BundleError(f"{name} in {path.parent} can't be read: {error.strerror}") from None
+    if digest.hexdigest() != entry.sha256:
+        raise BundleError(f"{name} in {path.parent} is damaged (its SHA-256 differs): get the bundle again")

@@ -1,0 +1,86 @@
+"""The `boir` command: parse, run one subcommand, turn errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from boir_sdk import __version__
+from boir_sdk.cli import info, predict, text
+from boir_sdk.cli.interrupt import INTERRUPTED
+from boir_sdk.errors import BoirError
+
+EPILOG = """examples:
+  boir predict people.jpg --overlay people-poses.jpg    find the people, draw them
+  boir predict shots/ --jsonl poses.jsonl               a folder, one JSON line a picture
+  boir info                                             what the embedded model is
+
+`boir COMMAND --help` tells more. An error is one line and exit code 1; BOIR_DEBUG=1 shows where it came from."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="boir",
+        description="Multi-person 2D pose estimation on OpenVINO.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"boir {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    predict.add_parser(commands)
+    info.add_parser(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code: 0 done, 1 failed, 2 wrong usage, 130 stopped by a signal.
+
+    Args:
+        argv: the arguments; None takes the process's.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name that isn't UTF-8 is printed, not a reason to die
+            stream.reconfigure(errors="backslashreplace")
+    args = parser().parse_args(argv)
+    try:
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
+    except BoirError as error:
+        if _debug():
+            raise
+        return _fail(error, error.code, as_json=args.json)
+    except KeyboardInterrupt:
+        print("boir: stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has gone: nothing more can be said to it, also not at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if _debug():
+            raise
+        note = f"unexpected {type(error).__name__}: {error} (a defect; BOIR_DEBUG=1 shows where)"
+        return _fail(RuntimeError(note), "unexpected", as_json=args.json)
+
+
+def _debug() -> bool:
+    return os.environ.get("BOIR_DEBUG", "") not in ("", "0")
+
+
+def _fail(error: Exception, code: str, *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"code": code, "message": str(error)}))
+    else:
+        print(text.error(error), file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

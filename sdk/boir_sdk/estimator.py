@@ -1,0 +1,232 @@
+"""`PoseEstimator`: a picture in, everyone's keypoints out."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boir_sdk import bundle as bundles
+from boir_sdk import image as images
+from boir_sdk import oks, runtime, warp
+from boir_sdk.errors import InputError
+from boir_sdk.poses import Poses
+from boir_sdk.skeleton import get_skeleton
+
+if TYPE_CHECKING:
+    from boir_sdk.manifest import Manifest
+
+_BUDGET_PEOPLE = 3  # people on the pictures that `budget_ms` is measured with
+_BUDGET_ASPECT = (9, 16)
+
+
+class PoseEstimator:
+    """Finds every person of a picture and that person's keypoints.
+
+    Safe to call from any number of threads of the process that made it; the same picture gives the same bits.
+
+    Example:
+        >>> estimator = PoseEstimator()  # doctest: +SKIP
+        >>> poses = estimator("people.jpg")  # doctest: +SKIP
+        >>> poses.keypoints.shape  # doctest: +SKIP
+        (4, 17, 2)
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "default",
+        *,
+        device: str = "CPU",
+        size: int | None = None,
+        precision: str | None = None,
+        score_threshold: float | None = None,
+        max_people: int = 30,
+        threads: int | None = None,
+        cache_dir: str | Path | None = None,
+        flip_test: bool = False,
+        budget_ms: float | None = None,
+    ) -> None:
+        """Read and verify a bundle.
+
+        Args:
+            model: folder of a bundle, or `default` for the one inside this package.
+            device: OpenVINO's name: `CPU`, `GPU`, `NPU`, `AUTO`, ...
+            size: network pixels of the side that the bundle's `fit_rule` names; None for the bundle's default.
+            precision: one of the bundle's (`fp32`, `fp16`, `int8`), or `bf16`; None for the bundle's default.
+            score_threshold: people below it are left out, 0..1; None for the bundle's.
+            max_people: at most so many a picture, 1 to the bundle's limit.
+            threads: CPU threads of an inference; None for OpenVINO's choice.
+            cache_dir: folder where OpenVINO may keep compiled graphs, so that the next start is faster.
+            flip_test: look at the mirrored picture too: a little better, twice the time.
+            budget_ms: choose the largest size whose pictures take at most so long here; measured now.
+
+        Raises:
+            BundleError: the bundle is missing, damaged or unknown.
+            InputError: an argument is out of range or contradicts another.
+            InferenceError: the device isn't there or can't run the bundle.
+        """
+        self._bundle = bundles.read(model)
+        manifest = self._bundle.manifest
+        if size is not None and budget_ms is not None:
+            raise InputError("give either size or budget_ms: a budget chooses the size")
+        if size is not None and size not in manifest.sizes:
+            raise InputError(f"size {size!r} is not offered by {manifest.name}: it has {_listed(manifest.sizes)}")
+        if type(max_people) is not int or not 1 <= max_people <= manifest.max_people:
+            raise InputError(f"max_people is {max_people!r}, expected 1 to {manifest.max_people}")
+        if score_threshold is not None and not 0 <= score_threshold <= 1:
+            raise InputError(f"score_threshold is {score_threshold!r}, expected 0 to 1")
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise InputError(f"threads is {threads!r}, expected a positive whole number or None")
+        if budget_ms is not None and not budget_ms > 0:
+            raise InputError(f"budget_ms is {budget_ms!r}, expected milliseconds above 0")
+        self._skeleton = get_skeleton(manifest.skeleton)
+        self._max_people = max_people
+        self._threshold = manifest.score_threshold if score_threshold is None else float(score_threshold)
+        self._views = 2 if flip_test else 1
+        self._runtime = runtime.Runtime(
+            self._bundle,
+            runtime.Options(
+                device=device,
+                precision=manifest.default_precision if precision is None else precision,
+                threads=threads,
+                cache_dir=None if cache_dir is None else Path(cache_dir),
+                views=self._views,
+            ),
+        )
+        self._size, self._why = size or manifest.default_size, "asked for" if size else "the bundle's default"
+        if budget_ms is not None:
+            self._size, self._why = self._fit_budget(budget_ms)
+
+    def __call__(self, image: Any) -> Poses:
+        """Find the people of one picture.
+
+        Args:
+            image: path, encoded bytes, uint8 or uint16 array [H, W, 3] in BGR order (or [H, W], [H, W, 1], [H, W, 4]),
+                or a PIL picture; see `boir_sdk.image.read`.
+
+        Returns:
+            People in falling order of score, in pixels of the picture.
+
+        Raises:
+            InputError: it isn't a picture, or too elongated for the network.
+            InferenceError: closed, after a fork, or OpenVINO failed.
+        """
+        picture = images.read(image)
+        manifest = self._bundle.manifest
+        fit = _fit(manifest, picture.shape[0], picture.shape[1], self._size)
+        network = warp.apply(picture, fit)[None]
+        if self._views == 2:
+            network = np.concatenate([network, network[:, :, ::-1]])
+        centre_scores, found = self._runtime.infer(
+            network, max_people=self._max_people, threshold=manifest.center_threshold
+        )
+        found[:, :, :2] = warp.back(found[:, :, :2], fit)
+        found[:, :, 2] *= centre_scores[:, None]
+        scores = found[:, :, 2].mean(axis=1, dtype=np.float32)
+        kept = oks.suppress(found, scores, self._skeleton.sigmas, manifest.oks_threshold)
+        kept = kept[scores[kept] >= self._threshold]
+        return Poses(found[kept, :, :2], np.clip(found[kept, :, 2], 0, 1), scores[kept], self._skeleton)
+
+    def batch(self, pictures: Iterable[Any]) -> Iterator[Poses]:
+        """Find the people of many pictures, in order, while the next ones are already being worked on.
+
+        Args:
+            pictures: anything `__call__` takes; read lazily, a few ahead.
+
+        Raises:
+            InputError: at the place of a picture that can't be used; the pictures before it have been given out.
+        """
+        waiting: deque[Future[Poses]] = deque()
+        with ThreadPoolExecutor(runtime.LANES, thread_name_prefix="boir-batch") as pool:
+            try:
+                for picture in pictures:
+                    waiting.append(pool.submit(self, picture))
+                    if len(waiting) > runtime.LANES:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What runs here and why: model, device, precision asked and effective, sizes, thresholds.
+
+        The effective precision is what the compiled graph reports, so it is None until the first picture.
+        """
+        manifest = self._bundle.manifest
+        return {
+            "model": manifest.name,
+            "version": manifest.version,
+            "bundle": str(self._bundle.path),
+            "preset": manifest.preset,
+            "skeleton": manifest.skeleton,
+            "protocol": manifest.protocol,
+            **self._runtime.describe(),
+            "size": {"used": self._size, "why": self._why, "offered": list(manifest.sizes), "rule": manifest.fit_rule},
+            "flip_test": self._views == 2,
+            "max_people": self._max_people,
+            "thresholds": {
+                "score": self._threshold,
+                "center": manifest.center_threshold,
+                "keypoint": manifest.keypoint_threshold,
+                "oks": manifest.oks_threshold,
+            },
+        }
+
+    def close(self) -> None:
+        """Let go of the compiled graphs; the estimator can't be used afterwards."""
+        self._runtime.close()
+
+    def __enter__(self) -> PoseEstimator:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _fit_budget(self, budget_ms: float) -> tuple[int, str]:
+        """Measure sizes from the smallest up on a wide picture with a few people; stop at the first one too slow."""
+        manifest = self._bundle.manifest
+        best, measured = manifest.sizes[0], 0.0
+        for size in manifest.sizes:
+            height, width = (120 * side for side in _BUDGET_ASPECT)
+            fit = _fit(manifest, height, width, size)
+            picture = np.full((self._views, fit.height, fit.width, 3), 127, dtype=np.uint8)
+            took = [self._time(picture) for _ in range(4)][1:]  # the first one compiles
+            if statistics.median(took) > budget_ms:
+                if size == best:
+                    measured = statistics.median(took)
+                break
+            best, measured = size, statistics.median(took)
+        verdict = "the largest within" if measured <= budget_ms else "even the smallest is over"
+        return best, f"{verdict} the budget of {budget_ms:g} ms: {measured:.1f} ms with {_BUDGET_PEOPLE} people"
+
+    def _time(self, picture: NDArray[np.uint8]) -> float:
+        start = time.perf_counter()
+        self._runtime.infer(picture, max_people=min(_BUDGET_PEOPLE, self._max_people), threshold=-1.0)
+        return (time.perf_counter() - start) * 1000
+
+
+def _fit(manifest: Manifest, height: int, width: int, size: int) -> warp.Fit:
+    return warp.fit(
+        height,
+        width,
+        size,
+        rule=manifest.fit_rule,
+        multiple=manifest.multiple,
+        resample=manifest.resample,
+        max_side=manifest.max_side,
+    )
+
+
+def _listed(sizes: tuple[int, ...]) -> str:
+    return ", ".join(map(str, sizes))

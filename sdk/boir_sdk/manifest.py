@@ -1,0 +1,202 @@
+"""The manifest of a model bundle: everything the runtime must know, as checked data (DESIGN section 5).
+
+The file is one canonical JSON document that carries the SHA-256 of the rest of itself, so that a changed byte anywhere
+in it is noticed, as one in any file it lists is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from boir_sdk.errors import BundleError
+from boir_sdk.skeleton import SKELETONS
+
+FORMAT = 1
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_FILES = 100
+MAX_BYTES = 2 << 30
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99})?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a bundle: its size in bytes and the SHA-256 of its bytes."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    Attributes:
+        name: for people and logs.
+        version: of the weights.
+        preset: `w32`, `w48`, `nano`, ...
+        skeleton: name of the keypoint convention.
+        protocol: whose smoothing and suppression were built in (`coco`, `crowdpose`, `ochuman`).
+        stride: network pixels a map cell.
+        multiple: network sides are multiples of this, pixels.
+        fit_rule: the picture side that `size` speaks of (`boir_sdk.warp.fit`).
+        resample: how the picture is resampled (`boir_sdk.warp.fit`).
+        sizes: network sizes offered, ascending, pixels.
+        default_size: the one used when the user names none.
+        max_side: largest network side, pixels; a more elongated picture is refused.
+        precisions: subfolders with a pair of graphs each: `fp32`, `fp16`, `int8`.
+        default_precision: the one used when the user names none.
+        max_people: the dense graph gives at most so many.
+        person_batches: static batch sizes of the person graph, ascending, the first is 1.
+        center_threshold: a centre's score must be greater (SPEC-model M4.5).
+        score_threshold: people whose score is lower are left out by default.
+        keypoint_threshold: keypoints whose score is lower are better not drawn.
+        pool_kernel: smoothing inside the graphs, cells.
+        oks_threshold: people more alike than this are one person (SPEC-model M4.9).
+        provenance: free facts: checkpoint hash, data, command, versions, licences, how thresholds were chosen.
+        files: every file of the bundle except the manifest.
+    """
+
+    name: str
+    version: str
+    preset: str
+    skeleton: str
+    protocol: str
+    stride: int
+    multiple: int
+    fit_rule: Literal["short", "long"]
+    resample: Literal["bilinear", "area"]
+    sizes: tuple[int, ...]
+    default_size: int
+    max_side: int
+    precisions: tuple[str, ...]
+    default_precision: str
+    max_people: int
+    person_batches: tuple[int, ...]
+    center_threshold: float
+    score_threshold: float
+    keypoint_threshold: float
+    pool_kernel: int
+    oks_threshold: float
+    provenance: Mapping[str, Any]
+    files: Mapping[str, FileEntry]
+
+
+def dump(manifest: Manifest) -> bytes:
+    """Serialise to the canonical form, digest included."""
+    content = {"format": FORMAT, **dataclasses.asdict(manifest)}
+    content["files"] = {name: dataclasses.asdict(entry) for name, entry in manifest.files.items()}
+    return _canonical({**content, "sha256": hashlib.sha256(_canonical(content)).hexdigest()})
+
+
+def load(data: bytes, where: str) -> Manifest:
+    """Parse and check a manifest.
+
+    Args:
+        data: the bytes of `manifest.json`.
+        where: what to call it in errors.
+
+    Raises:
+        BundleError: it is too large, not JSON, damaged, of an unknown format, or a value is missing, unknown or out of
+            range.
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{where} is {len(data)} bytes, over the limit of {MAX_MANIFEST_BYTES}")
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{where} is not valid JSON ({error}): get the bundle again") from None
+    if not isinstance(content, dict):
+        raise BundleError(f"{where} is not a JSON object: get the bundle again")
+    if content.get("format") != FORMAT:
+        raise BundleError(
+            f"{where} has format {content.get('format')!r}, this boir-sdk reads format {FORMAT}: "
+            "upgrade boir-sdk or build the bundle again"
+        )
+    digest = content.pop("sha256", None)
+    if digest != hashlib.sha256(_canonical(content)).hexdigest() or _canonical({**content, "sha256": digest}) != data:
+        raise BundleError(f"{where} was changed after it was written (its own SHA-256 differs): get the bundle again")
+    del content["format"]
+    return _checked(content, where)
+
+
+def _canonical(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n").encode()
+
+
+def _checked(content: dict[str, Any], where: str) -> Manifest:
+    """Turn a parsed manifest into data whose values the runtime may trust."""
+    fields = {field.name: str(field.type) for field in dataclasses.fields(Manifest)}
+    for problem, names in (("unknown", content.keys() - fields.keys()), ("missing", fields.keys() - content.keys())):
+        if names:
+            raise BundleError(f"{where}: {problem} key {', '.join(sorted(names))}")
+
+    def expect(condition: bool, key: str, what: str) -> None:
+        if not condition:
+            raise BundleError(f"{where}: {key} is {content[key]!r}, expected {what}")
+
+    for key, kind in fields.items():
+        value = content[key]
+        if kind == "str" or kind.startswith("Literal"):
+            expect(isinstance(value, str) and 0 < len(value) <= 200, key, "a short text")
+        elif kind == "int":
+            expect(type(value) is int and value > 0, key, "a positive whole number")
+        elif kind == "float":
+            expect(type(value) in (int, float) and 0 <= value <= 1, key, "a number from 0 to 1")
+        elif kind.startswith("tuple"):
+            item = str if "str" in kind else int
+            expect(isinstance(value, list) and 0 < len(value) <= MAX_FILES, key, "a list")
+            expect(all(type(x) is item for x in value) and value == sorted(set(value)), key, "ascending, no doubles")
+            content[key] = tuple(value)
+        else:
+            expect(isinstance(value, dict), key, "an object")
+    expect(content["skeleton"] in SKELETONS, "skeleton", f"one of {', '.join(SKELETONS)}")
+    expect(content["fit_rule"] in ("short", "long"), "fit_rule", "'short' or 'long'")
+    expect(content["resample"] in ("bilinear", "area"), "resample", "'bilinear' or 'area'")
+    expect(content["stride"] == 4, "stride", "4")
+    expect(content["multiple"] in (32, 64), "multiple", "32 or 64")
+    expect(content["pool_kernel"] % 2 == 1, "pool_kernel", "an odd number")
+    expect(content["max_side"] <= 8192, "max_side", "at most 8192")
+    expect(all(64 <= size <= content["max_side"] for size in content["sizes"]), "sizes", "64 to max_side each")
+    expect(content["default_size"] in content["sizes"], "default_size", "one of sizes")
+    expect(content["default_precision"] in content["precisions"], "default_precision", "one of precisions")
+    expect(set(content["precisions"]) <= {"fp32", "fp16", "int8"}, "precisions", "fp32, fp16, int8")
+    expect(content["max_people"] <= 100, "max_people", "at most 100")
+    expect(content["person_batches"][0] == 1 and content["person_batches"][-1] <= 100, "person_batches", "1 to 100")
+    content["files"] = _checked_files(content["files"], content["precisions"], where)
+    return Manifest(**content)
+
+
+def _checked_files(files: dict[str, Any], precisions: tuple[str, ...], where: str) -> dict[str, FileEntry]:
+    if len(files) > MAX_FILES:
+        raise BundleError(f"{where} lists {len(files)} files, over the limit of {MAX_FILES}")
+    entries: dict[str, FileEntry] = {}
+    for name, entry in files.items():
+        if not _SAFE_NAME.fullmatch(name) or ".." in name or name == "manifest.json":
+            raise BundleError(f"{where} lists the unsafe file name {name!r}")
+        if (
+            not isinstance(entry, dict)
+            or entry.keys() != {"size", "sha256"}
+            or type(entry["size"]) is not int
+            or entry["size"] < 0
+            or not isinstance(entry["sha256"], str)
+            or not _SHA256.fullmatch(entry["sha256"])
+        ):
+            raise BundleError(f"{where}: the entry of {name!r} is {entry!r}, expected a size and a SHA-256")
+        entries[name] = FileEntry(**entry)
+    if len({name.lower() for name in entries}) != len(entries):
+        raise BundleError(f"{where} lists file names that differ only in case")
+    if sum(entry.size for entry in entries.values()) > MAX_BYTES:
+        raise BundleError(f"{where} lists more than {MAX_BYTES} bytes of files")
+    for precision in precisions:
+        for part in ("dense.xml", "dense.bin", "person.xml", "person.bin"):
+            if f"{precision}/{part}" not in entries:
+                raise BundleError(f"{where} offers {precision} but doesn't list {precision}/{part}")
+    return entries

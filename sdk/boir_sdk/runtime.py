@@ -1,0 +1,296 @@
+"""OpenVINO behind one seam: compile a bundle's two graphs for static shapes and run them from any thread.
+
+Every picture shape has its own pair of compiled graphs, kept in a small least-recently-used store: dynamic dimensions
+leak memory per new shape and, with INT8, crash some processors (openvino#37577). One inference request may not be used
+by two threads, so each caller takes a `_Lane`, a dense request and person requests that share their maps in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from boir_sdk.bundle import Bundle
+from boir_sdk.errors import InferenceError, InputError
+from boir_sdk.skeleton import get_skeleton
+
+COMPILED_SHAPES = 6  # compiled graphs kept; each costs some MB
+LANES = 2  # pictures in flight a shape: while one is decoded the next is inferred
+TIMEOUT_S = 30.0
+
+_PEOPLE, _CENTRE, _KEYPOINTS = "people", "center_yx", "keypoints"
+_ROWS = ("vectors", "regress")  # per person; every other input of the person graph is a map that all people share
+_META_DEVICES = ("AUTO", "MULTI", "HETERO", "BATCH")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run a bundle.
+
+    Attributes:
+        device: OpenVINO's name of it.
+        precision: `fp32`, `fp16`, `int8` as far as the bundle has them, or `bf16` for its float graph in bfloat16.
+        threads: for CPU inference, or None for OpenVINO's choice.
+        cache_dir: folder for compiled graphs, or None.
+        views: 1, or 2 for the flip test.
+    """
+
+    device: str
+    precision: str
+    threads: int | None
+    cache_dir: Path | None
+    views: int
+
+
+class _Lane:
+    """The requests that one picture needs, with the shared maps in the same memory for both graphs."""
+
+    def __init__(self, dense: ov.CompiledModel, person: Callable[[int], ov.CompiledModel]) -> None:
+        self._person = person
+        self._dense = dense.create_infer_request()
+        self._requests: dict[int, ov.InferRequest] = {}
+        self._picture = ov.Tensor(dense.inputs[0].element_type, dense.inputs[0].shape)
+        self._dense.set_input_tensor(self._picture)
+        self._outputs: dict[str, ov.Tensor] = {}
+        for port in dense.outputs:
+            tensor = ov.Tensor(port.element_type, port.shape)
+            self._dense.set_tensor(port, tensor)
+            for name in port.get_names():
+                self._outputs[name] = tensor
+
+    def people(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run the dense graph: uint8 BGR [V, H, W, 3] -> [M, 3] score, y, x."""
+        self._picture.data[:] = picture
+        self._dense.infer()
+        return np.array(self._outputs[_PEOPLE].data)
+
+    def keypoints(self, people: NDArray[np.float32], rows: NDArray[np.intp], batch: int) -> NDArray[np.float32]:
+        """Run the person graph for `batch` of the people just found -> [batch, K, 3]."""
+        request = self._requests.get(batch) or self._bind(batch)
+        request.get_tensor(_CENTRE).data[:] = people[rows, 1:]
+        for name in _ROWS:
+            if name in self._outputs:
+                request.get_tensor(name).data[:] = self._outputs[name].data[:, rows]
+        request.infer()
+        return np.array(request.get_tensor(_KEYPOINTS).data)
+
+    def _bind(self, batch: int) -> ov.InferRequest:
+        compiled = self._person(batch)
+        request = compiled.create_infer_request()
+        for port in compiled.inputs:
+            name = port.get_any_name()
+            if name != _CENTRE and name not in _ROWS:
+                request.set_tensor(port, self._outputs[name])
+        self._requests[batch] = request
+        return request
+
+
+class _Shape:
+    """Both graphs compiled for one picture shape, and their lanes."""
+
+    def __init__(self, runtime: Runtime, height: int, width: int) -> None:
+        self._runtime = runtime
+        dense = runtime._read("dense")
+        dense.reshape({"picture": [runtime.options.views, height, width, 3]})
+        self.dense = runtime._compile(dense)
+        self._persons: dict[int, ov.CompiledModel] = {}
+        self._lock = threading.Lock()
+        self._free: queue.LifoQueue[_Lane | None] = queue.LifoQueue()
+        for _ in range(LANES):
+            self._free.put(None)  # made when first taken
+
+    @contextmanager
+    def lane(self) -> Iterator[_Lane]:
+        try:
+            lane = self._free.get(timeout=TIMEOUT_S)
+        except queue.Empty:
+            raise InferenceError(
+                f"no inference request became free within {TIMEOUT_S:g} s: fewer threads should call this estimator"
+            ) from None
+        try:
+            lane = lane or _Lane(self.dense, self._person)
+            yield lane
+        finally:
+            self._free.put(lane)
+
+    def _person(self, batch: int) -> ov.CompiledModel:
+        with self._lock:
+            if batch not in self._persons:
+                person = self._runtime._read("person")
+                person.reshape({name: shape for name, shape in self._person_shapes(person, batch)})
+                self._persons[batch] = self._runtime._compile(person)
+            return self._persons[batch]
+
+    def _person_shapes(self, person: ov.Model, batch: int) -> Iterator[tuple[str, list[int]]]:
+        for port in person.inputs:
+            name = port.get_any_name()
+            if name == _CENTRE:
+                yield name, [batch, 2]
+            else:
+                views, *rest = self.dense.output(name).shape
+                yield name, [views, batch, rest[-1]] if name in _ROWS else [views, *rest]
+
+
+class Runtime:
+    """A verified bundle on a device; safe to call from any number of threads of the process that made it."""
+
+    def __init__(self, bundle: Bundle, options: Options) -> None:
+        """Choose graphs and settings; the first picture of a shape compiles them.
+
+        Args:
+            bundle: from `boir_sdk.bundle.read`.
+            options: see there.
+
+        Raises:
+            InputError: the bundle doesn't have the precision.
+            InferenceError: the device isn't there or can't do the precision.
+        """
+        self.bundle, self.options = bundle, options
+        self._joints = len(get_skeleton(bundle.manifest.skeleton))
+        self._weights, hint = _weights_and_hint(bundle, options)
+        self._core = ov.Core()
+        _check_device(self._core, options)
+        self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
+        if options.threads is not None and options.device.startswith("CPU"):
+            self._config["INFERENCE_NUM_THREADS"] = options.threads
+        if options.cache_dir is not None:
+            self._config["CACHE_DIR"] = str(options.cache_dir)
+        self._shapes: OrderedDict[tuple[int, int], _Shape] = OrderedDict()
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._closed = False
+        self._effective: str | None = None
+
+    def infer(
+        self, picture: NDArray[np.uint8], *, max_people: int, threshold: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run both graphs on one picture.
+
+        Args:
+            picture: uint8 BGR [V, H, W, 3], sides as the bundle wants them; view 1 is view 0 mirrored.
+            max_people: at most so many, the best first.
+            threshold: a centre's score must be greater, compared in float32.
+
+        Returns:
+            Centre scores [N] and keypoints [N, K, 3]: network x and y in pixels, and the peak.
+
+        Raises:
+            InferenceError: closed, called after a fork, no request became free, or OpenVINO failed.
+        """
+        self._check_alive()
+        with self._shape(picture.shape[1], picture.shape[2]).lane() as lane:
+            try:
+                people = lane.people(picture)
+                people = people[people[:, 0] > np.float32(threshold)][:max_people]
+                keypoints = np.empty((len(people), self._joints, 3), dtype=np.float32)
+                done = 0
+                while done < len(people):
+                    left = len(people) - done
+                    batch = max(size for size in self.bundle.manifest.person_batches if size <= left)
+                    rows = np.arange(done, done + batch)
+                    keypoints[rows] = lane.keypoints(people, rows, batch)
+                    done += batch
+            except RuntimeError as error:
+                raise InferenceError(f"OpenVINO failed on {self.options.device}: {error}") from error
+        return people[:, 0].copy(), keypoints
+
+    def describe(self) -> dict[str, Any]:
+        """Return device, versions and the precision asked, read and really used, as OpenVINO reports it."""
+        device = self.options.device
+        full = device if device.startswith(_META_DEVICES) else str(self._core.get_property(device, "FULL_DEVICE_NAME"))
+        return {
+            "device": device,
+            "device_name": full,
+            "openvino": ov.__version__,
+            "precision": {
+                "asked": self.options.precision,
+                "weights": self._weights,
+                "hint": self._config["INFERENCE_PRECISION_HINT"],
+                "effective": self._effective,
+            },
+            "threads": self.options.threads,
+            "compiled_shapes": [list(shape) for shape in self._shapes],
+        }
+
+    def close(self) -> None:
+        """Let go of every compiled graph; calls in flight finish, later ones fail."""
+        with self._lock:
+            self._closed = True
+            self._shapes.clear()
+
+    def _check_alive(self) -> None:
+        if self._closed:
+            raise InferenceError("this estimator was closed: make a new one")
+        if os.getpid() != self._pid:
+            raise InferenceError(
+                "this estimator was made before the process forked, and OpenVINO doesn't survive a fork: "
+                "make the estimator in the child, or start processes with the 'spawn' method"
+            )
+
+    def _shape(self, height: int, width: int) -> _Shape:
+        with self._lock:
+            self._check_alive()
+            key = (height, width)
+            shape = self._shapes.get(key)
+            if shape is None:
+                shape = self._shapes[key] = _Shape(self, height, width)
+                self._effective = _type_name(shape.dense.get_property("INFERENCE_PRECISION_HINT"))
+            self._shapes.move_to_end(key)
+            while len(self._shapes) > COMPILED_SHAPES:
+                self._shapes.popitem(last=False)
+            return shape
+
+    def _read(self, part: str) -> ov.Model:
+        path = self.bundle.graph(self._weights, part)
+        try:
+            return self._core.read_model(path)
+        except RuntimeError as error:
+            raise InferenceError(f"OpenVINO {ov.__version__} can't read {path}: {error}") from error
+
+    def _compile(self, model: ov.Model) -> ov.CompiledModel:
+        try:
+            return self._core.compile_model(model, self.options.device, self._config)
+        except RuntimeError as error:
+            what = f"{self.bundle.manifest.name} for {self.options.device}"
+            raise InferenceError(f"OpenVINO {ov.__version__} can't compile {what}: {error}") from error
+
+
+def _weights_and_hint(bundle: Bundle, options: Options) -> tuple[str, str]:
+    """The bundle's precision to read, and what OpenVINO is told to compute floats in: never left to its guess."""
+    manifest = bundle.manifest
+    if options.precision == "bf16":
+        floats = [precision for precision in ("fp16", "fp32") if precision in manifest.precisions]
+        if floats:
+            return floats[0], "bf16"
+    elif options.precision in manifest.precisions:
+        half = options.precision == "fp16" and not options.device.startswith("CPU")
+        return options.precision, "f16" if half else "f32"
+    raise InputError(
+        f"bundle {manifest.name} has no precision {options.precision!r}: it has {', '.join(manifest.precisions)}"
+    )
+
+
+def _check_device(core: ov.Core, options: Options) -> None:
+    available = core.available_devices
+    first = options.device.split(":")[0]
+    if first not in _META_DEVICES and options.device not in available and first.split(".")[0] not in available:
+        raise InferenceError(f"OpenVINO finds no device {options.device!r} here: it finds {', '.join(available)}")
+    lacks_bf16 = first == "CPU" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if options.precision == "bf16" and lacks_bf16:
+        raise InferenceError("this processor has no bfloat16: use precision fp32 or fp16")
+
+
+def _type_name(value: object) -> str:
+    """OpenVINO answers with a type object here and a string there."""
+    return value.get_type_name() if isinstance(value, ov.Type) else str(value)

@@ -1,0 +1,171 @@
+"""The weighted sum that training minimises (SPEC-training T1.8, T3.3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from boir_sdk.errors import ConfigError
+from boir_train.losses.box import BoxAnchor, box_loss
+from boir_train.losses.cells import full_precision
+from boir_train.losses.embedding import EmbeddingAnchor, EmbeddingForm, SimilarityDistance, bbox_mask_loss
+from boir_train.losses.focal import focal_loss, probability
+from boir_train.losses.offset import offset_loss
+
+
+@dataclass(frozen=True, slots=True)
+class LossSettings:
+    """Weights and forms of the loss terms; the defaults are those of T1.3 with the recommended forms.
+
+    Attributes:
+        multi_heatmap: weight of the bottom-up and centre heatmaps' focal loss.
+        single_heatmap: weight of the person head's focal loss.
+        bbox_mask: weight of the Bbox Mask Loss.
+        bbox: weight of the box loss.
+        offset: weight of the offset loss, for models that have that output.
+        beta: steepness of the Bbox Mask Loss.
+        embedding_loss: its form, `paper`, `published-0` or `published-1`.
+        embedding_anchor: paper form: a person's embedding is read at the `box` centre or at the `instance` cell.
+        detach_similarity: paper form: no gradient through the soft mask.
+        similarity_distance: paper form: `mean` or `sum` over channels in the soft mask.
+        box_anchor: `xy` (paper) or `yx` (published).
+        offset_radius: cells round a keypoint that learn its offset.
+    """
+
+    multi_heatmap: float = 1.0
+    single_heatmap: float = 4.0
+    bbox_mask: float = 0.25
+    bbox: float = 0.25
+    offset: float = 0.0
+    beta: float = 10.0
+    embedding_loss: EmbeddingForm = "paper"
+    embedding_anchor: EmbeddingAnchor = "box"
+    detach_similarity: bool = True
+    similarity_distance: SimilarityDistance = "mean"
+    box_anchor: BoxAnchor = "xy"
+    offset_radius: float = 2.5
+
+    def __post_init__(self) -> None:
+        """Refuse what would train silently wrong.
+
+        Raises:
+            ConfigError: a weight is negative or not finite, or a form's name is unknown.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"loss.{field.name} is {value}: must be a finite number that is not negative")
+        for name, choices in (
+            ("embedding_loss", EmbeddingForm),
+            ("embedding_anchor", EmbeddingAnchor),
+            ("similarity_distance", SimilarityDistance),
+            ("box_anchor", BoxAnchor),
+        ):
+            value = getattr(self, name)
+            if value not in get_args(choices):
+                raise ConfigError(f"loss.{name} is {value!r}: known are {', '.join(get_args(choices))}")
+
+
+class Targets(Protocol):
+    """What `total_loss` reads of a batch; shapes as in boir_train.data.loader.Batch."""
+
+    @property
+    def images(self) -> Tensor: ...  # noqa: D102
+    @property
+    def multi_heatmap(self) -> Tensor: ...  # noqa: D102
+    @property
+    def multi_mask(self) -> Tensor: ...  # noqa: D102
+    @property
+    def instance_coord(self) -> Tensor: ...  # noqa: D102
+    @property
+    def image_index(self) -> Tensor: ...  # noqa: D102
+    @property
+    def instance_heatmap(self) -> Tensor: ...  # noqa: D102
+    @property
+    def instance_mask(self) -> Tensor: ...  # noqa: D102
+    @property
+    def keypoints(self) -> Tensor: ...  # noqa: D102
+    @property
+    def boxes(self) -> Tensor: ...  # noqa: D102
+    @property
+    def counts(self) -> Tensor: ...  # noqa: D102
+    @property
+    def num_inst(self) -> Tensor: ...  # noqa: D102
+
+
+def _multi_heatmap(outputs: Mapping[str, Tensor], batch: Targets) -> Tensor:
+    """One focal loss over bottom-up and centre heatmaps; a model without the bottom-up head learns the centre alone."""
+    heads = [outputs[name] for name in ("keypoint_logits", "center_logits") if name in outputs]
+    logits = torch.cat([full_precision(head) for head in heads], dim=1)
+    return focal_loss(probability(logits), batch.multi_heatmap[:, -logits.shape[1] :], batch.multi_mask)
+
+
+def _bbox_mask(outputs: Mapping[str, Tensor], batch: Targets, settings: LossSettings) -> Tensor:
+    boxes, counts, yx = batch.boxes, batch.counts, batch.instance_coord
+    if settings.embedding_loss == "paper":  # the published forms count placeholders as people, the paper's doesn't
+        real = batch.num_inst[batch.image_index] > 0
+        boxes, counts, yx = boxes[real], batch.num_inst, yx[real]
+    return bbox_mask_loss(
+        outputs["embedding"],
+        boxes,
+        counts,
+        form=settings.embedding_loss,
+        beta=settings.beta,
+        detach_similarity=settings.detach_similarity,
+        similarity_distance=settings.similarity_distance,
+        anchors_yx=yx if settings.embedding_anchor == "instance" else None,
+    )
+
+
+def total_loss(
+    outputs: Mapping[str, Tensor],
+    batch: Targets,
+    settings: LossSettings,
+    *,
+    people: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """All loss terms of one batch and their sum.
+
+    Runs outside autocast whatever surrounds it (T3.5): the embedding loss is made of matrix products.
+
+    Args:
+        outputs: the training form's maps: center_logits, and where the model has them keypoint_logits, embedding, box,
+            offset; person_logits [P, K, R, R].
+        batch: the targets.
+        settings: weights and forms.
+        people: int64 [P], which people of the batch `person_logits` holds, when that is not all of them (T2.10).
+
+    Returns:
+        Scalars by name, each weighted and divided by the number of pictures, and `total`. A term with weight 0 or
+        without its output is left out.
+    """
+    terms: dict[str, Tensor] = {}
+    pictures = len(batch.images)
+    with torch.autocast(batch.images.device.type, enabled=False):
+        if settings.multi_heatmap:
+            terms["multi_heatmap"] = settings.multi_heatmap * _multi_heatmap(outputs, batch)
+        if settings.single_heatmap and "person_logits" in outputs:
+            heatmap, mask = batch.instance_heatmap, batch.instance_mask
+            if people is not None:
+                heatmap, mask = heatmap[people], mask[people]
+            terms["single_heatmap"] = settings.single_heatmap * focal_loss(
+                probability(outputs["person_logits"]), heatmap, mask
+            )
+        if settings.bbox_mask and "embedding" in outputs:
+            terms["bbox_mask"] = settings.bbox_mask * _bbox_mask(outputs, batch, settings)
+        if settings.bbox and "box" in outputs:
+            terms["bbox"] = settings.bbox * box_loss(
+                outputs["box"], batch.instance_coord, batch.boxes, batch.counts, anchor=settings.box_anchor
+            )
+        if settings.offset and "offset" in outputs:
+            terms["offset"] = settings.offset * offset_loss(
+                outputs["offset"], batch.keypoints, batch.image_index, radius=settings.offset_radius
+            )
+        terms = {name: value / pictures for name, value in terms.items()}
+        terms["total"] = torch.stack(list(terms.values())).sum()
+    return terms

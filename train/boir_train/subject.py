@@ -1,0 +1,189 @@
+"""What an evaluation measures: a bundle or a checkpoint, made into one function from pictures to poses."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from boir_sdk.errors import ConfigError, InputError
+from boir_sdk.poses import Poses
+from boir_sdk.skeleton import Skeleton, get_skeleton
+
+PosesOf = Callable[[Iterable[np.ndarray]], Iterator[Poses]]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run what is measured; None leaves the choice to the model.
+
+    Attributes:
+        size: network size, pixels.
+        precision: bundle only: which of its precisions.
+        flip: add the mirrored view.
+        threads: of the CPU.
+        preset: checkpoint only, where its tensors don't say.
+        dataset: "coco", "crowdpose" or "ochuman"; if None it follows from the skeleton.
+    """
+
+    size: int | None = None
+    precision: str | None = None
+    flip: bool = False
+    threads: int | None = None
+    preset: str | None = None
+    dataset: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model ready to be measured.
+
+    Attributes:
+        poses_of: from BGR pictures, one after the other, to the people in each.
+        dataset: the protocol to measure by.
+        model: what was measured, for the report: kind, path, sha256, preset, skeleton, ...
+        settings: how it was run, for the report: size, fit rule, precision asked and effective, thresholds.
+    """
+
+    poses_of: PosesOf
+    dataset: str
+    model: dict[str, Any]
+    settings: dict[str, Any]
+
+
+@contextmanager
+def opened(model: str, options: Options) -> Iterator[Subject]:
+    """Open a model for the length of a `with` block.
+
+    Args:
+        model: "default", a bundle's folder, or a checkpoint's file.
+        options: how to run it.
+
+    Raises:
+        InputError: nothing is there.
+        BundleError, CheckpointError: what is there can't be used.
+        ConfigError: an option doesn't fit the kind of model, or the data set doesn't fit its skeleton.
+    """
+    path = Path(model)
+    if model == "default" or path.is_dir():
+        with _bundle(model, options) as subject:
+            yield subject
+    elif path.is_file():
+        yield _checkpoint(path, options)
+    else:
+        raise InputError(f"no model at {model}: give 'default', a bundle's folder or a checkpoint's file")
+
+
+@contextmanager
+def _bundle(model: str, options: Options) -> Iterator[Subject]:
+    from boir_sdk.estimator import PoseEstimator  # OpenVINO isn't needed for checkpoints, nor torch for bundles
+
+    if options.preset is not None:
+        raise ConfigError("--preset is for checkpoints; a bundle knows its own preset")
+    estimator = PoseEstimator(
+        model,
+        size=options.size,
+        precision=options.precision,
+        score_threshold=0.0,
+        threads=options.threads,
+        flip_test=options.flip,
+    )
+    with estimator:
+        info = estimator.info
+        folder = Path(model)
+        identity = {"kind": "bundle", "path": model}
+        if folder.is_dir():
+            identity["sha256"] = sha256_of(folder / "manifest.json")
+        yield Subject(
+            poses_of=estimator.batch,
+            dataset=_dataset(options.dataset, get_skeleton(info["skeleton"])),
+            model=identity,
+            settings={"runtime": "openvino", "flip_test": options.flip, "info": info},
+        )
+
+
+def _checkpoint(path: Path, options: Options) -> Subject:
+    import torch
+
+    from boir_train import build_model, checkpoint, inference
+
+    if options.precision not in (None, "FP32"):
+        raise ConfigError(f"--precision {options.precision} is for bundles; a checkpoint runs in FP32")
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    preset, skeleton = options.preset, "crowdpose14" if options.dataset == "crowdpose" else "coco17"
+    if preset is None:
+        preset, skeleton = checkpoint.identify(checkpoint.read(path))
+    network = build_model(preset, skeleton)
+    checkpoint.load(network, path)
+    network.eval()
+    settings = network.settings
+    dataset = _dataset(options.dataset, settings.skeleton)
+    protocol = inference.get_protocol(dataset)
+
+    def poses_of(images: Iterable[np.ndarray]) -> Iterator[Poses]:
+        for image in images:
+            yield inference.predict(network, image, size=options.size, flip_test=options.flip, protocol=dataset)
+
+    return Subject(
+        poses_of=poses_of,
+        dataset=dataset,
+        model={
+            "kind": "checkpoint",
+            "path": str(path),
+            "sha256": sha256_of(path),
+            "preset": preset,
+            "skeleton": settings.skeleton.name,
+        },
+        settings={
+            "runtime": "torch",
+            "flip_test": options.flip,
+            "size": options.size or settings.default_size,
+            "fit_rule": settings.fit_rule,
+            "resample": settings.resample,
+            "multiple": settings.multiple,
+            "pool_kernel": protocol.pool_kernel or settings.pool_kernel,
+            "oks_threshold": protocol.oks_threshold,
+            "precision": {"asked": options.precision, "effective": "f32"},
+        },
+    )
+
+
+def _dataset(asked: str | None, skeleton: Skeleton) -> str:
+    """The protocol asked for, or the one of the model's skeleton."""
+    fitting = ("crowdpose",) if skeleton.name == "crowdpose14" else ("coco", "ochuman")
+    if asked is not None and asked not in fitting:
+        raise ConfigError(
+            f"--dataset {asked} doesn't fit the model: its skeleton {skeleton.name} is for {' or '.join(fitting)}"
+        )
+    return asked or fitting[0]
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file's bytes, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise InputError(f"can't read {path}: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything whose change can move a number."""
+    found = {"python": sys.version.split()[0]}
+    for package in ("boir-sdk", "numpy", "opencv-python", "openvino", "torch", "pycocotools"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
