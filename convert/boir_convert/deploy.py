@@ -62,16 +62,16 @@ class PaperDense(nn.Module):
         super().__init__()
         self.backbone, self.neck, self.center_head = model.backbone, model.multihead.neck, model.multihead.center_head
         down = model.kpt_head.conv_down.weight.detach()[:, :, 0, 0]  # [D, C]
-        self.bias = nn.Parameter(model.kpt_head.conv_down.bias.detach().clone())
+        self.bias = nn.Parameter(_bias(model.kpt_head.conv_down))
         self.spatial = nn.Parameter(_fuse_weights(model.kpt_head)[1])
         width = model.backbone.out_channels // 15
-        self.down = nn.ParameterList(down.split([width, 2 * width, 4 * width, 8 * width], dim=1))
+        self.down = nn.ParameterList(torch.split(down, [width, 2 * width, 4 * width, 8 * width], dim=1))
         self.decode = CentreDecode(kernel)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Normalised pictures [V, 3, H, W] -> people, vectors, g, h."""
         levels = [torch.cat([y[:1], y[1:].flip(-1)]) for y in self.backbone.levels(x)]
-        size = levels[0].shape[-2:]
+        size = (levels[0].shape[2], levels[0].shape[3])
         features = torch.cat([levels[0], *(enlarge(y, size) for y in levels[1:])], dim=1)
         people, index = self.decode(probability(self.center_head(self.neck(features))))
         low = [F.conv2d(y, weight[:, :, None, None]) for y, weight in zip(levels, self.down, strict=True)]
@@ -122,7 +122,7 @@ class PersonLogits(nn.Module):
         self.conv = nn.Parameter(head.s_attn.conv.weight.detach().clone())
         self.channel = nn.Parameter(_fuse_weights(head)[0])
         self.heatmap = nn.Parameter(head.heatmap_conv.weight.detach()[:, :, 0, 0].clone())
-        self.heatmap_bias = nn.Parameter(head.heatmap_conv.bias.detach()[:, None].clone())
+        self.heatmap_bias = nn.Parameter(_bias(head.heatmap_conv)[:, None])
 
     def forward(self, own_yx: Tensor, vectors: Tensor, g: Tensor, h: Tensor) -> Tensor:
         """Centres in each view's frame [V, B, 2], vectors [V, B, C], maps [V, D, H, W] -> logits [V, B, K, H, W]."""
@@ -130,22 +130,24 @@ class PersonLogits(nn.Module):
         height, width = g.shape[-2:]
         g, h = g.flatten(2), h.flatten(2)  # [V, D, P]
         a, s = self.c_attn(vectors), self.s_attn(vectors)  # [V, B, D]
-        likeness = torch.matmul(s, g).unflatten(2, (height, width))
+        likeness = torch.unflatten(torch.matmul(s, g), 2, (height, width))
         y = (own_yx[:, :, :1] - torch.arange(height, dtype=g.dtype)) / POSITION_UNIT  # [V, B, H]
         x = (own_yx[:, :, 1:] - torch.arange(width, dtype=g.dtype)) / POSITION_UNIT  # [V, B, W]
         planes = torch.stack(
             [likeness, x[:, :, None, :].expand_as(likeness), y[:, :, :, None].expand_as(likeness)], dim=2
         )
         plane = F.conv2d(planes.flatten(0, 1), self.conv, padding=2)  # [V * B, 1, H, W]
-        mask = F.instance_norm(plane).flatten(2).unflatten(0, (views, people))  # [V, B, 1, P]
+        mask = torch.unflatten(F.instance_norm(plane).flatten(2), 0, (views, people))  # [V, B, 1, P]
         fused = torch.matmul(self.channel * a[:, :, None, :], g[:, None]) + mask * h[:, None]  # [V, B, D, P]
         active = F.relu(F.instance_norm(fused.flatten(0, 1)))
         logits = torch.matmul(self.heatmap, active) + self.heatmap_bias
-        return logits.unflatten(0, (views, people)).unflatten(3, (height, width))
+        return torch.unflatten(torch.unflatten(logits, 0, (views, people)), 3, (height, width))
 
 
 class PaperPerson(nn.Module):
     """The person part of `w32` and `w48`."""
+
+    flip_index: Tensor
 
     def __init__(self, model: BoIR, kernel: int) -> None:
         super().__init__()
@@ -155,7 +157,7 @@ class PaperPerson(nn.Module):
 
     def forward(self, center_yx: Tensor, vectors: Tensor, g: Tensor, h: Tensor) -> Tensor:
         """-> keypoints [B, K, 3]."""
-        own = center_yx.expand(len(vectors), -1, -1)
+        own = center_yx.expand(vectors.shape[0], -1, -1)
         heat = probability(self.logits(own, vectors, g, h))
         heat = torch.cat([heat[:1], heat[1:].index_select(2, self.flip_index)]).mean(dim=0)
         heat = _smooth(heat, self.kernel)
@@ -170,6 +172,8 @@ class PaperPerson(nn.Module):
 
 class NanoPerson(nn.Module):
     """The person part of `nano`: the prior is added, and offsets refine the peak's cell."""
+
+    flip_index: Tensor
 
     def __init__(self, model: Nano, kernel: int) -> None:
         super().__init__()
@@ -193,13 +197,13 @@ class NanoPerson(nn.Module):
         height, width = g.shape[-2:]
         mirrored = torch.stack([center_yx[:, 0], width - 1 - center_yx[:, 1]], dim=1)
         own = torch.stack([center_yx, mirrored])[:views]  # [V, B, 2]
-        regressed = regress.unflatten(2, (-1, 2)) + own[:, :, None]  # [V, B, K, 2]
-        penalty = self.prior.penalty(regressed.flatten(0, 1), height, width).unflatten(0, (views, people))
+        regressed = torch.unflatten(regress, 2, (-1, 2)) + own[:, :, None]  # [V, B, K, 2]
+        penalty = torch.unflatten(self.prior.penalty(regressed.flatten(0, 1), height, width), 0, (views, people))
         heat = probability(keypoint_logits[:, None] - penalty + self.logits(own, vectors, g, h))
         heat = torch.cat([heat[:1], heat[1:].index_select(2, self.flip_index).flip(-1)]).mean(dim=0)
         peak, index = _smooth(heat, self.kernel).flatten(2).max(dim=2)  # [B, K]
         y, x = torch.div(index, width, rounding_mode="floor"), index % width
-        flat = offset.flatten(1).unflatten(0, (-1, 2))  # [K, 2, P]
+        flat = torch.unflatten(offset.flatten(1), 0, (-1, 2))  # [K, 2, P]
         shift = flat.gather(2, index.t()[:, None, :].expand(-1, 2, -1)).permute(2, 0, 1)  # [B, K, 2] as y, x
         return torch.stack([(x + shift[:, :, 1]) * STRIDE, (y + shift[:, :, 0]) * STRIDE, peak], dim=2)
 
@@ -238,6 +242,13 @@ def _columns(maps: Tensor, index: Tensor) -> Tensor:
 
 def _fuse_weights(head: PersonHead) -> tuple[Tensor, Tensor]:
     """The fuse convolution's weight for the channel part and for the spatial part, each [D, D]."""
-    weight = head.fuse_attn[0].weight.detach()[:, :, 0, 0]
-    channel, spatial = weight.chunk(2, dim=1)
+    fuse = head.fuse_attn[0]
+    assert isinstance(fuse, nn.Conv2d)  # noqa: S101 - tells the type checker what nn.Sequential holds
+    channel, spatial = fuse.weight.detach()[:, :, 0, 0].chunk(2, dim=1)
     return channel.clone(), spatial.clone()
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    """The bias of a convolution that has one."""
+    assert conv.bias is not None  # noqa: S101 - tells the type checker
+    return conv.bias.detach().clone()

@@ -1,4 +1,4 @@
-"""Keep the tools behind a conversion from reporting home: OpenVINO's converter and NNCF both send usage data by default.
+"""Keep a conversion's tools from reporting home: OpenVINO's converter and NNCF both send usage data by default.
 
 Neither offers a switch in code; both keep quiet in what their environment says is a CI job, so that is what they see
 while they work for us.

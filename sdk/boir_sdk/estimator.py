@@ -125,15 +125,13 @@ class PoseEstimator:
         network = warp.apply(picture, fit)[None]
         if self._views == 2:
             network = np.concatenate([network, network[:, :, ::-1]])
-        centre_scores, found = self._runtime.infer(
-            network, max_people=self._max_people, threshold=manifest.center_threshold
-        )
-        found[:, :, :2] = warp.back(found[:, :, :2], fit)
-        found[:, :, 2] *= centre_scores[:, None]
-        scores = found[:, :, 2].mean(axis=1, dtype=np.float32)
-        kept = oks.suppress(found, scores, self._skeleton.sigmas, manifest.oks_threshold)
+        found = self._runtime.infer(network, max_people=self._max_people, threshold=manifest.center_threshold)
+        keypoints = warp.back(found.keypoints[:, :, :2], fit)
+        keypoint_scores = found.keypoints[:, :, 2] * found.center_scores[:, None]  # SPEC-model M4.7
+        scores = keypoint_scores.mean(axis=1, dtype=np.float32)
+        kept = oks.suppress(keypoints, scores, self._skeleton.sigmas, manifest.oks_threshold)
         kept = kept[scores[kept] >= self._threshold]
-        return Poses(found[kept, :, :2], np.clip(found[kept, :, 2], 0, 1), scores[kept], self._skeleton)
+        return Poses(keypoints[kept], keypoint_scores[kept], scores[kept], self._skeleton)
 
     def batch(self, pictures: Iterable[Any]) -> Iterator[Poses]:
         """Find the people of many pictures, in order, while the next ones are already being worked on.

@@ -53,6 +53,21 @@ class Options:
     views: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The people of one network picture, the best first.
+
+    Attributes:
+        centers_yx: int64 [N, 2], map cells.
+        center_scores: float32 [N].
+        keypoints: float32 [N, K, 3], network x and y in pixels, and the peak of the keypoint's heatmap.
+    """
+
+    centers_yx: NDArray[np.int64]
+    center_scores: NDArray[np.float32]
+    keypoints: NDArray[np.float32]
+
+
 class _Lane:
     """The requests that one picture needs, with the shared maps in the same memory for both graphs."""
 
@@ -172,18 +187,13 @@ class Runtime:
         self._closed = False
         self._effective: str | None = None
 
-    def infer(
-        self, picture: NDArray[np.uint8], *, max_people: int, threshold: float
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def infer(self, picture: NDArray[np.uint8], *, max_people: int, threshold: float) -> Found:
         """Run both graphs on one picture.
 
         Args:
             picture: uint8 BGR [V, H, W, 3], sides as the bundle wants them; view 1 is view 0 mirrored.
             max_people: at most so many, the best first.
             threshold: a centre's score must be greater, compared in float32.
-
-        Returns:
-            Centre scores [N] and keypoints [N, K, 3]: network x and y in pixels, and the peak.
 
         Raises:
             InferenceError: closed, called after a fork, no request became free, or OpenVINO failed.
@@ -203,7 +213,7 @@ class Runtime:
                     done += batch
             except RuntimeError as error:
                 raise InferenceError(f"OpenVINO failed on {self.options.device}: {error}") from error
-        return people[:, 0].copy(), keypoints
+        return Found(people[:, 1:].astype(np.int64), people[:, 0].copy(), keypoints)
 
     def describe(self) -> dict[str, Any]:
         """Return device, versions and the precision asked, read and really used, as OpenVINO reports it."""

@@ -15,8 +15,6 @@ from boir_sdk.errors import CheckpointError
 from boir_train import build_model, checkpoint
 from tests.parity.recipe_support import torch
 
-COUNTER = ".num_batches_tracked"
-
 
 class Small(torch.nn.Module):
     """A few of w32's tensors, enough to be known as w32: files stay small."""
@@ -84,7 +82,7 @@ FORMS = {
     "model": lambda s: {"model": s, "epoch": 1},
     "module-twice": lambda s: {f"module.module.{name}": tensor for name, tensor in s.items()},
     "leftover": lambda s: s | {"param_sampler.mask": torch.zeros(1, 128, 128)},
-    "no-counters": lambda s: {name: t for name, t in s.items() if not name.endswith(COUNTER)},
+    "no-counters": lambda s: {name: t for name, t in s.items() if not name.endswith(checkpoint.COUNTER)},
     "float64": lambda s: {name: t.double() if t.is_floating_point() else t for name, t in s.items()},
 }
 
@@ -307,7 +305,7 @@ def test_a_hostile_pickle_executes_nothing(how, tmp_path):
     path, marker = tmp_path / "w32.pth.tar", tmp_path / "executed"
     content = {"state_dict": {"a": torch.zeros(1)}, "optimizer": Malicious(str(marker))}
     if how == "bare-pickle":
-        path.write_bytes(pickle.dumps(content["optimizer"]))
+        path.write_bytes(pickle.dumps(content["optimizer"], protocol=2))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=how == "torch-zip")
     with pytest.raises(CheckpointError, match=r"refused|damaged"):
@@ -315,10 +313,8 @@ def test_a_hostile_pickle_executes_nothing(how, tmp_path):
     assert not marker.exists()
 
 
-@pytest.mark.parametrize(
-    ("preset", "skeleton"),
-    [("w32", "coco17"), ("w32", "crowdpose14"), ("w48", "coco17"), ("w48", "crowdpose14")],
-)
+@pytest.mark.parametrize("skeleton", ["coco17", "crowdpose14"])
+@pytest.mark.parametrize("preset", ["w32", "w48"])
 def test_identify(preset, skeleton):
     with torch.device("meta"):
         state = build_model(preset, skeleton).state_dict()

@@ -74,7 +74,9 @@ def _oracle(world: Path, *, wrong: int = 0, interrupt_after: int | None = None):
                     os.kill(os.getpid(), signal.SIGINT)
                 yield Poses(xy, np.ones((1, 17), np.float32), np.full(1, 0.5, np.float32), COCO17)
 
-        settings = {"size": options.size, "flip_test": options.flip}
+        def settings() -> dict:
+            return {"size": options.size, "flip_test": options.flip}
+
         yield subject.Subject(poses_of, options.dataset or "coco", {"kind": "oracle", "path": model}, settings)
 
     return opened
@@ -245,5 +247,7 @@ def test_default_bundle_end_to_end(world: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads((world / "out" / "numbers.json").read_text())
     assert report["model"]["kind"] == "bundle"
+    assert report["protocol"]["precision"]["effective"] is not None
+    assert report["protocol"]["score_threshold"] == 0
     assert report["images"] == 3
     assert 0 <= report["AP"] <= 1

@@ -88,12 +88,12 @@ def infer(
         `scores` [N]: person scores, the mean of the keypoint scores;
         `instance_coord_yx` [N, 2] int64: centres in map cells; `instance_score` [N]: centre scores.
 
-        With `intermediates` also, V views (view 1 mirrored back), h = H / 4, w = W / 4:
+        With `intermediates` also, for V views and h = H / 4, w = W / 4:
         `net_input` [V, 3, H, W]: the normalised views;
         `center_prob_views` [V, h, w] and their mean `center_prob` [h, w], before smoothing;
         `center_map` [h, w]: the smoothed map in which people are searched and scored (c in M4.5);
-        `features` [V, C, h, w] and `instance_param` [V * N, C] (view 0's people first), `neck`, `g` [V, ., h, w] and
-        whatever else the model's `encode` gives out;
+        `features` [V, C, h, w], `neck`, `g` and whatever else the model's `encode` gives out, in the frame it says;
+        `instance_param` [V * N, C]: features at the centres, view 0's people first (`w32` and `w48` only);
         `heatmaps` [N, K, h, w]: views merged, before smoothing; `heatmaps_smoothed`: the same after;
         `peak` [N, K]: the best smoothed value, and its cell `peak_yx` [N, K, 2] int64.
 
@@ -135,7 +135,7 @@ def infer(
         return result
     smoothed = decode.smooth(heatmaps, kernel)
     between = {name: _numpy(value) for name, value in encoded.items()}
-    if "features" in encoded:
+    if settings.flip == "features":  # else view 1's features lie in the mirrored frame
         between["instance_param"] = _instance_params(encoded["features"], yx)
     return (
         between

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -49,13 +49,14 @@ class Subject:
         poses_of: from BGR pictures, one after the other, to the people in each.
         dataset: the protocol to measure by.
         model: what was measured, for the report: kind, path, sha256, preset, skeleton, ...
-        settings: how it was run, for the report: size, fit rule, precision asked and effective, thresholds.
+        settings: tells how it was run, for the report: size, fit rule, precision asked and effective, thresholds.
+            To be asked after the run: a bundle's effective precision is known only then.
     """
 
     poses_of: PosesOf
     dataset: str
     model: dict[str, Any]
-    settings: dict[str, Any]
+    settings: Callable[[], dict[str, Any]]
 
 
 @contextmanager
@@ -90,23 +91,41 @@ def _bundle(model: str, options: Options) -> Iterator[Subject]:
     estimator = PoseEstimator(
         model,
         size=options.size,
-        precision=options.precision,
+        precision=None if options.precision is None else options.precision.lower(),
         score_threshold=0.0,
         threads=options.threads,
         flip_test=options.flip,
     )
     with estimator:
         info = estimator.info
-        folder = Path(model)
-        identity = {"kind": "bundle", "path": model}
-        if folder.is_dir():
-            identity["sha256"] = sha256_of(folder / "manifest.json")
         yield Subject(
             poses_of=estimator.batch,
             dataset=_dataset(options.dataset, get_skeleton(info["skeleton"])),
-            model=identity,
-            settings={"runtime": "openvino", "flip_test": options.flip, "info": info},
+            model={
+                "kind": "bundle",
+                "path": info["bundle"],
+                "sha256": sha256_of(Path(info["bundle"]) / "manifest.json"),
+                "name": info["model"],
+                "preset": info["preset"],
+                "skeleton": info["skeleton"],
+            },
+            settings=lambda: _bundle_settings(estimator.info),
         )
+
+
+def _bundle_settings(info: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "runtime": "openvino",
+        "device": info["device"],
+        "flip_test": info["flip_test"],
+        "size": info["size"]["used"],
+        "fit_rule": info["size"]["rule"],
+        "oks_threshold": info["thresholds"]["oks"],
+        "center_threshold": info["thresholds"]["center"],
+        "score_threshold": info["thresholds"]["score"],
+        "max_people": info["max_people"],
+        "precision": info["precision"],
+    }
 
 
 def _checkpoint(path: Path, options: Options) -> Subject:
@@ -114,8 +133,8 @@ def _checkpoint(path: Path, options: Options) -> Subject:
 
     from boir_train import build_model, checkpoint, inference
 
-    if options.precision not in (None, "FP32"):
-        raise ConfigError(f"--precision {options.precision} is for bundles; a checkpoint runs in FP32")
+    if options.precision is not None and options.precision.lower() != "fp32":
+        raise ConfigError(f"--precision {options.precision} is for bundles; a checkpoint runs in fp32")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     preset, skeleton = options.preset, "crowdpose14" if options.dataset == "crowdpose" else "coco17"
@@ -142,7 +161,7 @@ def _checkpoint(path: Path, options: Options) -> Subject:
             "preset": preset,
             "skeleton": settings.skeleton.name,
         },
-        settings={
+        settings=lambda: {
             "runtime": "torch",
             "flip_test": options.flip,
             "size": options.size or settings.default_size,

@@ -32,7 +32,7 @@ examples:
   boir-eval --model default --annotations person_keypoints_val2017.json --images val2017 --json default.json
   boir-eval --model run/final.safetensors --annotations crowdpose_test.json --images crowdpose/images \\
       --dataset crowdpose --flip --json crowdpose.json --detections crowdpose-poses.json
-  boir-eval --model my-bundle --precision INT8 --limit 50 --annotations val.json --images val --json quick.json
+  boir-eval --model my-bundle --precision int8 --limit 50 --annotations val.json --images val --json quick.json
 
 exit codes: 0 done, 1 failed (the message says why), 2 wrong usage, 130 interrupted (nothing is written)
 """
@@ -53,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", help="of a checkpoint that doesn't show it: w32, w48, nano")
     parser.add_argument("--flip", action="store_true", help="also look at the mirrored picture (the papers do)")
     parser.add_argument("--size", type=_positive, metavar="PX", help="network size; default: the model's own")
-    parser.add_argument("--precision", metavar="P", help="of a bundle: FP32, FP16, INT8; default: the bundle's choice")
+    parser.add_argument(
+        "--precision", metavar="P", help="of a bundle: fp32, fp16, int8, bf16; default: its own"
+    )
     parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N pictures of the file")
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads")
 
@@ -95,8 +97,9 @@ def run(args: argparse.Namespace) -> int:
             if stop.is_set() and done < len(pictures):
                 print(f"interrupted after {done} of {len(pictures)} pictures; nothing was written", file=sys.stderr)
                 return INTERRUPTED
+        settings = measured.settings()
     result = evaluate(annotations, detections, measured.dataset, image_ids=[image_id for image_id, _ in pictures])
-    report = _report(args, measured, result, len(detections))
+    report = _report(args, measured, settings, result, len(detections))
     if args.detections is not None:
         write_atomic(args.detections, json.dumps(detections).encode())
     write_atomic(args.json, (json.dumps(report, indent=2, default=str) + "\n").encode())
@@ -126,7 +129,9 @@ def _file(folder: Path, name: str) -> Path:
     return named if named.is_file() else folder / Path(name).name
 
 
-def _report(args: argparse.Namespace, measured: subject.Subject, result: Evaluation, found: int) -> dict[str, Any]:
+def _report(
+    args: argparse.Namespace, measured: subject.Subject, settings: dict[str, Any], result: Evaluation, found: int
+) -> dict[str, Any]:
     """Everything that is written to `--json`."""
     low, high = bootstrap.interval(result.matches)
     return {
@@ -143,7 +148,7 @@ def _report(args: argparse.Namespace, measured: subject.Subject, result: Evaluat
             "limit": args.limit,
             "detections_per_image": MAX_DETECTIONS,
             "exif": "ignored",
-            **measured.settings,
+            **settings,
         },
         "model": measured.model,
         "versions": subject.versions(),

@@ -259,4 +259,6 @@ def make_loader(
         persistent_workers=workers > 0,
         pin_memory=pin_memory,
         worker_init_fn=_quiet_worker,
+        # Its own, or each pass would draw from the global one and a resumed run would differ from a whole one.
+        generator=torch.Generator(),
     )

@@ -115,7 +115,7 @@ class HRNet(nn.Module):
         self.stage4 = _stage(widths)
 
     def levels(self, x: Tensor) -> list[Tensor]:
-        """[B, 3, H, W], normalised, sides multiples of 32 -> branch b's [B, width * 2^b, H / 2^(b + 2), W / 2^(b + 2)]."""
+        """[B, 3, H, W], normalised, sides multiples of 32 -> branch b: [B, width * 2^b, H / 2^(b+2), W / 2^(b+2)]."""
         x = relu(self.bn1(self.conv1(x)), inplace=True)
         x = relu(self.bn2(self.conv2(x)), inplace=True)
         maps = [self.layer1(x)]

@@ -7,7 +7,6 @@ layers, and there is no normalisation anywhere.
 
 from __future__ import annotations
 
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -208,8 +208,7 @@ def mirror_offset(offset: Tensor, skeleton: Skeleton) -> Tensor:
     A keypoint at `cell + offset` from the left edge is at `width - cell - offset` from the right one, and its mirrored
     cell is `width - 1 - cell`: the offset there is `1 - offset`.
     """
-    exchanged = torch.tensor(skeleton.flip_index, device=offset.device)
-    yx = offset.unflatten(1, (len(skeleton), 2)).flip(-1).index_select(1, exchanged)  # [B, K, 2, h, w]
+    yx = offset.unflatten(1, (len(skeleton), 2)).flip(-1)[:, list(skeleton.flip_index)]  # [B, K, 2, h, w]
     return torch.stack([yx[:, :, 0], 1 - yx[:, :, 1]], dim=2).flatten(1, 2)
 
 
