@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# Threads that wait by spinning make a machine with other work on it ten times slower; torch reads this at its import.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from pathlib import Path
 
 import pytest

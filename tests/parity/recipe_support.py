@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
-
-# threads that wait by spinning make a shared machine ten times slower; read once, when torch starts its threads
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch

@@ -333,7 +333,7 @@ def test_total_is_the_sum_and_every_output_learns() -> None:
     outputs = _outputs(batch)
     losses = total_loss(outputs, batch, LossSettings(offset=0.5))
     assert list(losses) == ["multi_heatmap", "single_heatmap", "bbox_mask", "bbox", "offset", "total"]
-    assert float(losses["total"]) == pytest.approx(sum(float(losses[name]) for name in list(losses)[:-1]), rel=1e-6)
+    assert losses["total"].item() == pytest.approx(sum(losses[name].item() for name in list(losses)[:-1]), rel=1e-6)
     losses["total"].backward()
     assert all(output.grad is not None and output.grad.abs().sum() > 0 for output in outputs.values())
 

@@ -53,9 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", help="of a checkpoint that doesn't show it: w32, w48, nano")
     parser.add_argument("--flip", action="store_true", help="also look at the mirrored picture (the papers do)")
     parser.add_argument("--size", type=_positive, metavar="PX", help="network size; default: the model's own")
-    parser.add_argument(
-        "--precision", metavar="P", help="of a bundle: fp32, fp16, int8, bf16; default: its own"
-    )
+    parser.add_argument("--precision", metavar="P", help="of a bundle: fp32, fp16, int8, bf16; default: its own")
     parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N pictures of the file")
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads")
 

@@ -1,0 +1,184 @@
+"""`boir-convert build`: the bundle's poses are the network's, and a failure leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from boir_convert import card, writer
+from boir_convert.build import Request, build
+from boir_convert.cli.main import main
+from boir_sdk import bundle, image, warp
+from boir_sdk.errors import BoirError, CheckpointError, ConfigError, InputError
+from boir_sdk.runtime import Options, Runtime
+from boir_train import build_model, checkpoint
+from boir_train.inference import infer
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A `nano` whose person head says something, with centres that find people anywhere."""
+    torch.manual_seed(3)
+    model = build_model("nano", "coco17")
+    torch.nn.init.normal_(model.kpt_head.heatmap_conv.weight, std=0.3)
+    torch.nn.init.constant_(model.multihead.center_head.out.bias, -1.0)
+    path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
+    checkpoint.save(path, model.state_dict())
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(weights, tmp_path_factory):
+    """Its bundle, in both precisions."""
+    out = tmp_path_factory.mktemp("bundle") / "nano"
+    build(Request(checkpoint=weights, out=out, precisions=("fp16", "fp32")))
+    return out
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("people", [1, 3, 6, 30])
+def test_poses_are_the_networks(weights, made, flip, people):
+    """Sizes 1 to 30 go through all batch sizes of the person graph, padded or not."""
+    picture = warp_demo(256)
+    model = build_model("nano", "coco17")
+    checkpoint.load(model, weights)
+    expected = infer(model, picture, flip_test=flip, protocol="coco")
+    assert len(expected["scores"]) == 30
+    views = picture[None, :, :, ::-1]
+    views = np.ascontiguousarray(np.concatenate([views, views[:, :, ::-1]]) if flip else views)
+    runtime = Runtime(bundle.read(made), Options("CPU", "fp32", 2, None, len(views)))
+    found = runtime.infer(views, max_people=people, threshold=0.01)
+    cells = {tuple(cell): i for i, cell in enumerate(expected["instance_coord_yx"].tolist())}
+    order = [cells[tuple(cell)] for cell in found.centers_yx.tolist()]
+    assert len(order) == people
+    np.testing.assert_allclose(found.center_scores, expected["instance_score"][order], atol=1e-4)
+    scores = found.keypoints[:, :, 2] * found.center_scores[:, None]
+    np.testing.assert_allclose(scores, expected["poses_net"][order, :, 2], atol=1e-4)
+    off = np.abs(found.keypoints[:, :, :2] - expected["poses_net"][order, :, :2]).max(axis=2)
+    assert np.mean(off > 1e-2) < 0.01  # rounding may choose between two equal peaks
+
+
+def warp_demo(size):
+    picture = image.read(ROOT / "demos" / "people.jpg")
+    fit = warp.fit(*picture.shape[:2], size, rule="long", multiple=32, resample="area")
+    return np.ascontiguousarray(warp.apply(picture, fit)[:, :, ::-1])
+
+
+def test_manifest_tells_where_it_comes_from(weights, made):
+    manifest = bundle.read(made).manifest
+    assert manifest.preset == "nano"
+    assert manifest.precisions == ("fp16", "fp32")
+    assert manifest.default_precision == "fp32"
+    assert manifest.provenance["checkpoint"] == weights.name
+    assert len(manifest.provenance["checkpoint_sha256"]) == 64
+    assert manifest.files["fp16/dense.bin"].size < 0.6 * manifest.files["fp32/dense.bin"].size
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"preset": "w32"}, CheckpointError, "preset nano, not of w32"),
+        ({"skeleton": "crowdpose14"}, CheckpointError, "skeleton coco17"),
+        ({"protocol": "coco2"}, ConfigError, "coco2"),
+        ({"precisions": ("fp64",)}, ConfigError, "fp64"),
+        ({"precisions": ()}, ConfigError, "none"),
+        ({"default_size": 300}, ConfigError, "300"),
+    ],
+)
+def test_impossible_requests(weights, tmp_path, changes, error, says):
+    with pytest.raises(error, match=says):
+        build(Request(checkpoint=weights, out=tmp_path / "out", **changes))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_bundle_is_kept_unless_told(weights, tmp_path):
+    out = tmp_path / "out"
+    build(Request(checkpoint=weights, out=out, version="old"))
+    with pytest.raises(InputError, match="--overwrite"):
+        build(Request(checkpoint=weights, out=out, version="new"))
+    assert bundle.read(out).manifest.version == "old"
+    build(Request(checkpoint=weights, out=out, version="new", overwrite=True))
+    assert bundle.read(out).manifest.version == "new"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_folder_that_is_no_bundle_is_never_replaced(weights, tmp_path):
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(InputError, match="not a bundle"):
+        build(Request(checkpoint=weights, out=tmp_path, overwrite=True))
+    assert (tmp_path / "mine.txt").read_text() == "precious"
+
+
+def test_a_failure_while_writing_leaves_the_old_bundle(weights, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    build(Request(checkpoint=weights, out=out, version="old"))
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer.ov, "save_model", full)
+    with pytest.raises(InputError, match="No space left"):
+        build(Request(checkpoint=weights, out=out, version="new", overwrite=True))
+    assert bundle.read(out).manifest.version == "old"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_command_line(weights, tmp_path):
+    facts = tmp_path / "facts.json"
+    facts.write_text(json.dumps({"trained_on": "nothing", "licence": "mit"}))
+    command = [sys.executable, "-m", "boir_convert.cli.main", "build", "--checkpoint", str(weights), "--json"]
+    command += ["--out", str(tmp_path / "out"), "--provenance", str(facts), "--score-threshold", "0.25"]
+    path = os.pathsep.join(str(ROOT / part) for part in ("sdk", "train", "convert"))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path})
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == "boir-nano-coco17"
+    made = bundle.read(tmp_path / "out")
+    assert made.manifest.score_threshold == 0.25
+    assert "nothing" in (made.path / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["build", "--help"], 0),
+        ([], 2),
+        (["build"], 2),
+        (["build", "--checkpoint", "nowhere.pt", "--out", "x"], 1),
+        (["build", "--checkpoint", __file__, "--out", "x"], 1),
+        (["bake"], 2),
+    ],
+)
+def test_exit_codes(arguments, code, capsys):
+    assert main(arguments) == code
+    said = capsys.readouterr()
+    assert (said.err if code else said.out).strip()
+
+
+def test_bad_provenance_file(weights, tmp_path, capsys):
+    for content in ("{", "[]"):
+        facts = tmp_path / "facts.json"
+        facts.write_text(content)
+        arguments = ["build", "--checkpoint", str(weights), "--out", str(tmp_path / "o"), "--provenance", str(facts)]
+        assert main(arguments) == 1
+        assert "provenance" in capsys.readouterr().err
+
+
+def test_card_has_front_matter_and_all_facts(made):
+    manifest = bundle.read(made).manifest
+    text = card.write(manifest)
+    assert text.startswith("---\n")
+    assert "pipeline_tag: keypoint-detection" in text
+    assert manifest.provenance["checkpoint_sha256"] in text
+
+
+def test_errors_are_ours(weights, tmp_path):
+    with pytest.raises(BoirError, match="does not exist"):
+        build(Request(checkpoint=weights, out=tmp_path / "no" / "where"))
