@@ -27,7 +27,9 @@ def weights(tmp_path_factory):
     """A `nano` whose person head says something, with centres that find people anywhere."""
     torch.manual_seed(3)
     model = build_model("nano", "coco17")
-    torch.nn.init.normal_(model.kpt_head.heatmap_conv.weight, std=0.3)
+    torch.nn.init.normal_(model.kpt_head.heatmap_conv.weight, std=0.05)
+    for head in model.multihead.children():
+        head.out.weight.data *= 0.03  # outputs of a plausible size: saturated heatmaps have many equal peaks
     torch.nn.init.constant_(model.multihead.center_head.out.bias, -1.0)
     path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
     checkpoint.save(path, model.state_dict())
@@ -62,7 +64,7 @@ def test_poses_are_the_networks(weights, made, flip, people):
     scores = found.keypoints[:, :, 2] * found.center_scores[:, None]
     np.testing.assert_allclose(scores, expected["poses_net"][order, :, 2], atol=1e-4)
     off = np.abs(found.keypoints[:, :, :2] - expected["poses_net"][order, :, :2]).max(axis=2)
-    assert np.mean(off > 1e-2) < 0.01  # rounding may choose between two equal peaks
+    assert np.mean(off > 1e-2) < 0.01  # rounding may choose between two almost equal peaks
 
 
 def warp_demo(size):

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from boir_convert.build import Request, build
-from boir_sdk import PoseEstimator, bundle
-from boir_sdk.runtime import Options, Runtime
+from boir_sdk import PoseEstimator
 from boir_train import checkpoint
 from tests.parity.cases import recipe
 from tests.parity.recipe_support import assert_within, recipe_model
@@ -43,26 +42,26 @@ def test_picture(case, bundle_of):
     record, want = case.record, case.arrays()
     _, resized = network_picture(record, want)
     folder = bundle_of(record["preset"], record["skeleton"], record["weights_salt"], record["protocol"])
-    found = run(folder, resized, flip=record["flip"])
+    flip, size = record["flip"], record["input_size"]
+    with PoseEstimator(folder, size=size, precision="fp32", flip_test=flip, score_threshold=0.0, threads=2) as made:
+        found = everybody(made, resized, flip=flip)
+        picture = recipe().recipe_image(record["image_height"], record["image_width"], record["image_salt"])
+        poses = made(np.ascontiguousarray(picture[:, :, ::-1]))
+        assert made.info["precision"]["effective"] == "f32"
     if record["people"] == 0:
-        assert found.keypoints.shape == (0, len(want.get("kept", [])) or found.keypoints.shape[1], 3)
-        assert len(found.center_scores) == 0
+        assert found.keypoints.shape == (0, len(poses.skeleton), 3)
+        assert len(found.center_scores) == len(poses) == 0
         return
     all_clear = check_people(found, want)
-    check_estimator(folder, record, want, all_clear)
+    check_poses(poses, record, want, all_clear)
 
 
-def run(folder, resized, *, flip):
+def everybody(estimator, resized, *, flip):
     """Everybody whom the graphs find on a network picture, before suppression."""
     views = resized[None, :, :, ::-1]
     if flip:
         views = np.concatenate([views, views[:, :, ::-1]])
-    options = Options(device="CPU", precision="fp32", threads=2, cache_dir=None, views=len(views))
-    runtime = Runtime(bundle.read(folder), options)
-    found = runtime.infer(np.ascontiguousarray(views), max_people=30, threshold=0.01)
-    assert runtime.describe()["precision"]["effective"] == "f32"
-    runtime.close()
-    return found
+    return estimator._runtime.infer(np.ascontiguousarray(views), max_people=30, threshold=0.01)
 
 
 def check_people(found, want):
@@ -92,14 +91,8 @@ def check_people(found, want):
     return not extra and len(ours) == len(there) and off.max() <= 1e-3
 
 
-def check_estimator(folder, record, want, all_clear):
+def check_poses(poses, record, want, all_clear):
     """The same through the public door: picture coordinates, suppressed and sorted."""
-    picture = recipe().recipe_image(record["image_height"], record["image_width"], record["image_salt"])
-    with PoseEstimator(
-        folder, size=record["input_size"], precision="fp32", flip_test=record["flip"], score_threshold=0.0, threads=2
-    ) as estimator:
-        poses = estimator(np.ascontiguousarray(picture[:, :, ::-1]))
-        assert estimator.info["precision"]["effective"] == "f32"
     if all_clear:
         expected = want["poses_img"][want["kept"], :, :2]
         order = [int(np.abs(poses.keypoints - person).max(axis=(1, 2)).argmin()) for person in expected]

@@ -98,9 +98,16 @@ def _bundle(model: str, options: Options) -> Iterator[Subject]:
     )
     with estimator:
         info = estimator.info
+        built_for = ("coco", "crowdpose") if info["protocol"] != "ochuman" else ("ochuman",)
+        if options.dataset is not None and options.dataset not in built_for:
+            raise ConfigError(
+                f"the bundle {info['bundle']} was built for the protocol {info['protocol']}, whose smoothing and "
+                f"suppression differ from {options.dataset}'s: build it with boir-convert build --protocol "
+                f"{options.dataset}"
+            )
         yield Subject(
             poses_of=estimator.batch,
-            dataset=_dataset(options.dataset, get_skeleton(info["skeleton"])),
+            dataset=_dataset(options.dataset or info["protocol"], get_skeleton(info["skeleton"])),
             model={
                 "kind": "bundle",
                 "path": info["bundle"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from boir_sdk.cli.interrupt import INTERRUPTED, graceful
 from boir_sdk.errors import BoirError, DataError, InputError
 from boir_train import bootstrap, subject
 from boir_train.evaluation import MAX_DETECTIONS, Evaluation, evaluate, load_annotations
+from boir_train.threshold import best_threshold
 
 DESCRIPTION = """\
 Measure keypoint AP of a bundle or a checkpoint on annotated pictures.
@@ -25,6 +27,8 @@ All pictures of the annotation file are read (EXIF orientation ignored, as the p
 them are compared with the annotated ones, and AP with its relatives is written with everything needed to repeat it.
 Numbers are fractions, 0 to 1; -1 means that the pictures hold nobody of that kind. `interval_95` is how far AP would
 move with another choice of pictures of the same sort: a few hundred pictures leave several points.
+`best_score_threshold` is the score that gives the highest F1 at OKS 0.5: choose it on pictures that are neither trained
+on nor reported.
 """
 
 EPILOG = """\
@@ -132,6 +136,7 @@ def _report(
 ) -> dict[str, Any]:
     """Everything that is written to `--json`."""
     low, high = bootstrap.interval(result.matches)
+    threshold = best_threshold(result.matches)
     return {
         "unit": "fraction",
         **result.stats,
@@ -139,6 +144,7 @@ def _report(
         "images": result.images,
         "people": result.people,
         "detections": found,
+        "best_score_threshold": None if threshold is None else dataclasses.asdict(threshold),
         "protocol": {
             "dataset": measured.dataset,
             "annotations": str(args.annotations),

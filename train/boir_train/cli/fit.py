@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from boir_sdk.cli.files import write_atomic
 from boir_sdk.errors import ConfigError
 from boir_sdk.skeleton import get_skeleton
 from boir_train import build_model, checkpoint, config, snapshot
@@ -23,14 +25,15 @@ from boir_train.trainer import train
 from boir_train.validation import Validation
 
 RESOLVED = "config.yaml"
+HELD_OUT = "held_out.json"
 EXAMPLE = """\
 example:
   boir-train fit --config nano --set data.root=/data/coco --set train.max_minutes=60 --out runs/nano
   boir-train fit --out runs/nano --resume                  # go on after Ctrl-C, SIGTERM or a crash
   torchrun --nproc-per-node 4 --module boir_train.cli.main fit --config coco_w32 --out runs/w32
 
-RUN holds config.yaml (resolved), log.jsonl, last.pt (to resume), best.safetensors (highest AP of the evaluations) and
-final.safetensors. On a Linux CPU, MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 in the environment keep the C
+RUN holds config.yaml (resolved), held_out.json (annotations of the pictures kept for evaluation), log.jsonl, last.pt
+(to resume), best.safetensors (highest AP of the evaluations) and final.safetensors. On a Linux CPU, MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 in the environment keep the C
 library from giving memory back after every step, which can cost half the time.
 
 Exit code: 0 done, 1 error, 2 usage, 130 stopped by a signal (the step was finished and saved).
@@ -110,6 +113,9 @@ def run(arguments: argparse.Namespace) -> int:
         if here.first:
             folder.mkdir(parents=True, exist_ok=True)
             config.dump(settings, folder / RESOLVED)
+            if held:
+                truth = ground_truth(held, settings.data.train, settings.data.root)
+                write_atomic(folder / HELD_OUT, json.dumps(truth).encode())
         here.wait()
         outcome = train(model, loader, sampler, settings, folder, here, evaluate=validation, resume=arguments.resume)
     log.info("%s: %s", folder, outcome)

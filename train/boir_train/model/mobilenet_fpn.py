@@ -70,6 +70,7 @@ class Separable(nn.Module):
         self.pointwise = nn.Conv2d(channels_in, channels_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B, channels_in, H, W] -> [B, channels_out, H, W]."""
         return F.relu(self.pointwise(self.depthwise(x)))
 
 
