@@ -33,8 +33,9 @@ example:
   torchrun --nproc-per-node 4 --module boir_train.cli.main fit --config coco_w32 --out runs/w32
 
 RUN holds config.yaml (resolved), held_out.json (annotations of the pictures kept for evaluation), log.jsonl, last.pt
-(to resume), best.safetensors (highest AP of the evaluations) and final.safetensors. On a Linux CPU, MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 in the environment keep the C
-library from giving memory back after every step, which can cost half the time.
+(to resume), best.safetensors (highest AP of the evaluations) and final.safetensors. On a Linux CPU,
+MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 in the environment keep the C library from giving memory back
+after every step, which can cost half the time.
 
 Exit code: 0 done, 1 error, 2 usage, 130 stopped by a signal (the step was finished and saved).
 """

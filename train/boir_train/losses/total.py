@@ -16,6 +16,7 @@ from boir_train.losses.cells import full_precision
 from boir_train.losses.embedding import EmbeddingAnchor, EmbeddingForm, SimilarityDistance, bbox_mask_loss
 from boir_train.losses.focal import focal_loss, probability
 from boir_train.losses.offset import offset_loss
+from boir_train.losses.regress import regress_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class LossSettings:
         bbox_mask: weight of the Bbox Mask Loss.
         bbox: weight of the box loss.
         offset: weight of the offset loss, for models that have that output.
+        regress: weight of the regression loss, for models that have that output.
         beta: steepness of the Bbox Mask Loss.
         embedding_loss: its form, `paper`, `published-0` or `published-1`.
         embedding_anchor: paper form: a person's embedding is read at the `box` centre or at the `instance` cell.
@@ -42,6 +44,7 @@ class LossSettings:
     bbox_mask: float = 0.25
     bbox: float = 0.25
     offset: float = 0.0
+    regress: float = 0.0
     beta: float = 10.0
     embedding_loss: EmbeddingForm = "paper"
     embedding_anchor: EmbeddingAnchor = "box"
@@ -135,7 +138,7 @@ def total_loss(
 
     Args:
         outputs: the training form's maps: center_logits, and where the model has them keypoint_logits, embedding, box,
-            offset; person_logits [P, K, R, R].
+            offset, regress; person_logits [P, K, R, R].
         batch: the targets.
         settings: weights and forms.
         people: int64 [P], which people of the batch `person_logits` holds, when that is not all of them (T2.10).
@@ -165,6 +168,10 @@ def total_loss(
         if settings.offset and "offset" in outputs:
             terms["offset"] = settings.offset * offset_loss(
                 outputs["offset"], batch.keypoints, batch.image_index, radius=settings.offset_radius
+            )
+        if settings.regress and "regress" in outputs:
+            terms["regress"] = settings.regress * regress_loss(
+                outputs["regress"], batch.keypoints, batch.boxes, batch.image_index, batch.instance_coord
             )
         terms = {name: value / pictures for name, value in terms.items()}
         terms["total"] = torch.stack(list(terms.values())).sum()
