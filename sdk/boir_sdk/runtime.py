@@ -21,6 +21,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from boir_sdk import signal_stack
 from boir_sdk.bundle import Bundle
 from boir_sdk.errors import InferenceError, InputError
 from boir_sdk.skeleton import get_skeleton
@@ -174,8 +175,9 @@ class Runtime:
         self.bundle, self.options = bundle, options
         self._joints = len(get_skeleton(bundle.manifest.skeleton))
         self._weights, hint = _weights_and_hint(bundle, options)
-        self._core = ov.Core()
-        _check_device(self._core, options)
+        with signal_stack.preserved():  # asking for devices loads their plugins
+            self._core = ov.Core()
+            _check_device(self._core, options)
         self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
         if options.threads is not None and options.device.startswith("CPU"):
             self._config["INFERENCE_NUM_THREADS"] = options.threads
@@ -218,6 +220,8 @@ class Runtime:
     def describe(self) -> dict[str, Any]:
         """Return device, versions and the precision asked, read and really used, as OpenVINO reports it."""
         device = self.options.device
+        with self._lock:
+            shapes = [list(shape) for shape in self._shapes]
         full = device if device.startswith(_META_DEVICES) else str(self._core.get_property(device, "FULL_DEVICE_NAME"))
         return {
             "device": device,
@@ -230,7 +234,7 @@ class Runtime:
                 "effective": self._effective,
             },
             "threads": self.options.threads,
-            "compiled_shapes": [list(shape) for shape in self._shapes],
+            "compiled_shapes": shapes,
         }
 
     def close(self) -> None:
@@ -270,7 +274,8 @@ class Runtime:
 
     def _compile(self, model: ov.Model) -> ov.CompiledModel:
         try:
-            return self._core.compile_model(model, self.options.device, self._config)
+            with signal_stack.preserved():
+                return self._core.compile_model(model, self.options.device, self._config)
         except RuntimeError as error:
             what = f"{self.bundle.manifest.name} for {self.options.device}"
             raise InferenceError(f"OpenVINO {ov.__version__} can't compile {what}: {error}") from error

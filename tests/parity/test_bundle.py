@@ -56,6 +56,15 @@ def test_picture(case, bundle_of):
     check_poses(poses, record, want, all_clear)
 
 
+def test_few_keypoints_are_left_out():
+    """What `check_people` may not compare, because its peak has an equal within OpenVINO's tolerance, is rare."""
+    gaps = [case.values[0].arrays().get("argmax_gap") for case in CASES if case.values[0] is not None]
+    if not gaps:
+        pytest.skip("no inference fixtures")
+    gaps = np.concatenate([gap.ravel() for gap in gaps if gap is not None])
+    assert np.mean(gaps <= TIE) <= MOST_SKIPPED
+
+
 def everybody(estimator, resized, *, flip):
     """Everybody whom the graphs find on a network picture, before suppression."""
     views = resized[None, :, :, ::-1]
@@ -84,7 +93,6 @@ def check_people(found, want):
     assert_within(scores.mean(axis=1)[ours], want["scores"][theirs], 1e-4)
     clear = want["argmax_gap"][theirs] > TIE
     steady = clear[..., None] & (want["shift_gap_xy"][theirs] > TIE)
-    assert 1 - clear.sum() / want["argmax_gap"].size <= MOST_SKIPPED
     off = np.abs(found.keypoints[ours, :, :2] - want["poses_net"][theirs, :, :2])
     assert off[steady].max() <= 1e-3
     assert off[clear].max() <= 2 + 1e-3
