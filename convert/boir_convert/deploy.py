@@ -17,6 +17,8 @@ Tensors by name:
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -242,13 +244,11 @@ def _columns(maps: Tensor, index: Tensor) -> Tensor:
 
 def _fuse_weights(head: PersonHead) -> tuple[Tensor, Tensor]:
     """The fuse convolution's weight for the channel part and for the spatial part, each [D, D]."""
-    fuse = head.fuse_attn[0]
-    assert isinstance(fuse, nn.Conv2d)  # noqa: S101 - tells the type checker what nn.Sequential holds
+    fuse = cast(nn.Conv2d, head.fuse_attn[0])
     channel, spatial = fuse.weight.detach()[:, :, 0, 0].chunk(2, dim=1)
     return channel.clone(), spatial.clone()
 
 
 def _bias(conv: nn.Conv2d) -> Tensor:
     """The bias of a convolution that has one."""
-    assert conv.bias is not None  # noqa: S101 - tells the type checker
-    return conv.bias.detach().clone()
+    return cast(Tensor, conv.bias).detach().clone()

@@ -14,7 +14,7 @@ import torch
 from boir_convert import card, writer
 from boir_convert.build import Request, build
 from boir_convert.cli.main import main
-from boir_sdk import bundle, image, warp
+from boir_sdk import PoseEstimator, bundle, image, warp
 from boir_sdk.errors import BoirError, CheckpointError, ConfigError, InputError
 from boir_sdk.runtime import Options, Runtime
 from boir_train import build_model, checkpoint
@@ -47,7 +47,7 @@ def made(weights, tmp_path_factory):
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("people", [1, 3, 6, 30])
 def test_poses_are_the_networks(weights, made, flip, people):
-    """Sizes 1 to 30 go through all batch sizes of the person graph, padded or not."""
+    """From one person to the most there can be (the batches of `w32` and `w48` are in tests/parity/test_bundle.py)."""
     picture = warp_demo(256)
     model = build_model("nano", "coco17")
     checkpoint.load(model, weights)
@@ -71,6 +71,16 @@ def warp_demo(size):
     picture = image.read(ROOT / "demos" / "people.jpg")
     fit = warp.fit(*picture.shape[:2], size, rule="long", multiple=32, resample="area")
     return np.ascontiguousarray(warp.apply(picture, fit)[:, :, ::-1])
+
+
+def test_the_public_start_builds_a_bundle_twice_the_same(shared, tmp_path):
+    """`nano` before any training, straight from the public file."""
+    start = shared / "data/backbones/movenet-multipose-lightning/movenet_multipose_lightning.safetensors"
+    made = [build(Request(checkpoint=start, out=tmp_path / name, preset="nano")) for name in ("one", "two")]
+    assert made[0].files["fp16/dense.bin"] == made[1].files["fp16/dense.bin"]
+    assert made[0].files["fp16/person.bin"] == made[1].files["fp16/person.bin"]
+    with PoseEstimator(tmp_path / "one") as estimator:
+        assert len(estimator(ROOT / "demos" / "people.jpg")) >= 2
 
 
 def test_manifest_tells_where_it_comes_from(weights, made):

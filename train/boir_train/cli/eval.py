@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -171,6 +172,7 @@ def _table(report: dict[str, Any]) -> Iterator[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The `boir-eval` command; returns its exit code."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in boir_train.cli.main
     parser = argparse.ArgumentParser(prog="boir-eval")
     add_arguments(parser)
     args = parser.parse_args(argv)

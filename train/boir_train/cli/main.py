@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -23,6 +24,8 @@ example:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `boir-train`; return 0 done, 1 a `BoirError` (told on stderr), 2 usage, 130 stopped by a signal."""
+    # Threads that wait by spinning make a machine with other work on it many times slower; read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
         "boir-train",

@@ -6,6 +6,7 @@ keeps its initialisation, so the result predicts exactly what the prior alone pr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,11 @@ _HEADS = {
     "heads.kpt_offset.": "multihead.offset_head.",
 }
 _UNUSED = ("heads.box_scale.", "heads.box_offset.")
+
+
+def is_start(state: Mapping[str, Tensor]) -> bool:
+    """Tell whether a state dict is the public start."""
+    return all(any(name.startswith(prefix) for name in state) for prefix in _HEADS)
 
 
 @dataclass(frozen=True, slots=True)
