@@ -42,7 +42,8 @@ def draw(
     Args:
         image_bgr: the picture that the poses are of; anything `image.read` takes.
         poses: people in the pixels of that picture.
-        keypoint_threshold: keypoints with a lower score, and limbs that end in one, aren't drawn.
+        keypoint_threshold: keypoints with a lower score, and limbs that end in one, aren't drawn; nor is a keypoint
+            that no limb is left to (an ankle without its knee is seldom right).
         boxes: draw each person's box too.
         labels: write each person's id (if known) and score at the box.
 
@@ -94,7 +95,7 @@ def _draw_person(
         shade = _shaded(colour, sides.pop() if len(sides) == 1 else "middle")
         _line(canvas, points[a], points[b], shade, max(1, round(width)))
     radius = max(1.2, 1.25 * width)
-    for k in np.flatnonzero(visible):
+    for k in sorted({k for limb in limbs for k in limb}):
         side = _side(skeleton.keypoints[k])
         _disc(canvas, points[k], radius + max(0.6, 0.75 * rim), _RIM)
         _disc(canvas, points[k], radius, _shaded(colour, side))

@@ -45,6 +45,19 @@ def test_nobody_leaves_the_picture_as_it_is() -> None:
     assert (out == image).all() and not np.shares_memory(out, image)
 
 
+def test_a_keypoint_without_a_limb_is_not_drawn() -> None:
+    """An ankle is drawn with its knee and not without."""
+    image = np.zeros((200, 200, 3), np.uint8)
+    xy = np.zeros((1, 17, 2), np.float32)
+    xy[0, 13], xy[0, 15] = (60, 60), (140, 140)
+    scores = np.zeros((1, 17), np.float32)
+    scores[0, [13, 15]] = 0.5
+    both = draw(image, Poses(xy, scores, [0.5], COCO17), keypoint_threshold=0.3)
+    assert both[140, 140].any()
+    scores[0, 13] = 0.0
+    assert not draw(image, Poses(xy, scores, [0.5], COCO17), keypoint_threshold=0.3).any()
+
+
 def test_keypoints_under_the_threshold_and_their_limbs_are_not_drawn() -> None:
     image, poses = np.zeros((270, 480, 3), dtype=np.uint8), standing(270, 480, score=0.3)
     assert not draw(image, poses, keypoint_threshold=0.31).any()
