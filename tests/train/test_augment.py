@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -81,6 +83,27 @@ def test_picture_mask_and_keypoints_move_together(flipped: bool) -> None:
     top_left, top_right, bottom_left, _ = got.corners[0]
     assert top_left[0] < top_right[0]
     assert top_left[1] < bottom_left[1]
+
+
+@pytest.mark.parametrize(("mirror", "off_by"), [("exact", 0.0), ("published", 0.75)])
+def test_how_far_mirrored_targets_lie_from_the_picture(mirror: str, off_by: float) -> None:
+    """T2.5 mirrors cells as R - 1 - x, three quarters of a cell beside the mirrored picture; "exact" doesn't."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[20:25, 40:45] = 255  # its middle is pixel (42, 22)
+    keypoints = np.zeros((1, 17, 3))
+    keypoints[0, 5] = [42, 22, 2]
+    got = augment(
+        image,
+        np.ones((64, 64), bool),
+        keypoints,
+        np.array([[40.0, 20, 5, 5]]),
+        64,
+        COCO17,
+        dataclasses.replace(PLAIN, mirror=mirror),  # type: ignore[arg-type]
+        ScriptedDraws([0, 0.5, 0.4]),
+    )
+    _, columns = np.nonzero(got.image_rgb[..., 0])
+    assert columns.mean() / 4 - got.keypoints[0, 6, 0] == pytest.approx(off_by)
 
 
 def test_cells_from_outside_the_picture_are_invalid() -> None:

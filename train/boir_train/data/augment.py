@@ -28,6 +28,8 @@ class AugmentSettings:
         max_rotation: degrees to either side.
         max_translate: per cent of half the window side, to either side of the picture's middle.
         flip: probability of mirroring.
+        mirror: where a mirrored picture's targets lie, "published" (R - 1 - x, three network pixels off the picture;
+            T2.5) or "exact".
         colour: strength of the brightness, contrast and saturation change, 0 (published: none) to 1.
         area_resample: average the source before a strong reduction (published: no, plain bilinear).
     """
@@ -38,6 +40,7 @@ class AugmentSettings:
     max_rotation: float = 30.0
     max_translate: float = 40.0
     flip: float = 0.5
+    mirror: Literal["published", "exact"] = "published"
     colour: float = 0.0
     area_resample: bool = False
 
@@ -182,6 +185,8 @@ def augment(
         picture, mask = np.ascontiguousarray(picture[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
         moved = moved[:, list(skeleton.flip_index)]
         corners = corners[:, [1, 0, 3, 2]]
-        moved[..., 0] = side - 1 - moved[..., 0]
-        corners[..., 0] = side - 1 - corners[..., 0]
+        # Input pixel i becomes size - 1 - i, so a cell coordinate x = i / 4 becomes side - 1/4 - x.
+        last = side - 1 if settings.mirror == "published" else side - 1 / STRIDE
+        moved[..., 0] = last - moved[..., 0]
+        corners[..., 0] = last - corners[..., 0]
     return Augmented(picture, mask, moved, corners, area)
