@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from boir_train import build_model, checkpoint
 from boir_train.inference import get_protocol
 from boir_train.model import nano_start
 from boir_train.model.nano import Nano
+from boir_train.subject import sha256_of
 
 PRECISIONS = ("fp32", "fp16")
 CENTER_THRESHOLD = 0.01  # SPEC-model M4.5
@@ -133,7 +133,7 @@ def build(request: Request, progress: Callable[[str], None] = lambda step: None)
         oks_threshold=protocol.oks_threshold,
         provenance={
             "checkpoint": request.checkpoint.name,
-            "checkpoint_sha256": hashlib.sha256(request.checkpoint.read_bytes()).hexdigest(),
+            "checkpoint_sha256": sha256_of(request.checkpoint),
             "versions": f"boir-sdk {__version__}, torch {torch.__version__}, openvino {ov.__version__}, "
             f"python {platform.python_version()}",
             **request.provenance,
@@ -170,7 +170,7 @@ def load(path: Path, preset: str | None, skeleton: str | None) -> Any:
             raise CheckpointError(f"{path} holds weights of {what} {holds}, not of {asked}: leave --{what} away")
     if not from_start:
         model = build_model(*found)
-        checkpoint.load(model, path)
+        checkpoint.fill(model, state, path)
         return model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # what the start doesn't fill has no effect yet, but the same command makes the same bytes

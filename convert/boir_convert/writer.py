@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ import openvino as ov
 from boir_sdk import bundle, manifest
 from boir_sdk.errors import InputError
 from boir_sdk.manifest import FileEntry, Manifest
+from boir_train.subject import sha256_of
 
 Graphs = tuple[ov.Model, ov.Model]  # dense, person
 
@@ -67,8 +67,7 @@ def write(
 
 
 def _entry(path: Path) -> FileEntry:
-    data = path.read_bytes()
-    return FileEntry(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    return FileEntry(size=path.stat().st_size, sha256=sha256_of(path))
 
 
 def _replace(work: Path, out: Path) -> None:

@@ -119,7 +119,11 @@ def load(model: nn.Module, path: str | os.PathLike[str]) -> LoadReport:
         CheckpointError: the file can't be read, is of another preset or skeleton, misses or adds a tensor, or a tensor
             has another shape or isn't finite. The model is then as it was.
     """
-    state = read(path)
+    return fill(model, read(path), path)
+
+
+def fill(model: nn.Module, state: State, path: str | os.PathLike[str]) -> LoadReport:
+    """Do what `load` does with a state dict that was read already; `path` names its file in errors."""
     _same_network(model, state, Path(path), keypoints_too=True)
     return _fill(model, state, Path(path), fresh=())
 

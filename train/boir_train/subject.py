@@ -144,11 +144,12 @@ def _checkpoint(path: Path, options: Options) -> Subject:
         raise ConfigError(f"--precision {options.precision} is for bundles; a checkpoint runs in fp32")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
+    state = checkpoint.read(path)
     preset, skeleton = options.preset, "crowdpose14" if options.dataset == "crowdpose" else "coco17"
     if preset is None:
-        preset, skeleton = checkpoint.identify(checkpoint.read(path))
+        preset, skeleton = checkpoint.identify(state)
     network = build_model(preset, skeleton)
-    checkpoint.load(network, path)
+    checkpoint.fill(network, state, path)
     network.eval()
     settings = network.settings
     dataset = _dataset(options.dataset, settings.skeleton)
