@@ -88,3 +88,32 @@ def test_an_annotated_keypoint_outside_the_map_keeps_its_mask() -> None:
     assert made.instance_mask[0, :, 0, 0].tolist() == [1, 1, 0]
     assert not made.instance_heatmap.any()
     assert made.instance_coord.tolist() == [[5, 9]]
+
+
+@pytest.mark.parametrize(
+    ("box", "cell"),
+    [
+        ((4, 2, 9, 13), (7, 6)),  # whole
+        ((-8, 2, 4, 6), (4, 2)),  # sticks out on the left: the middle of what is visible
+        ((10, 10, 24, 24), (13, 13)),
+    ],
+)
+def test_the_box_rule_puts_the_centre_in_the_middle_of_the_visible_box(
+    box: tuple[float, float, float, float], cell: tuple[int, int]
+) -> None:
+    # Keypoints in a corner: their mean is elsewhere.
+    keypoints = np.full((1, 3, 3), [2.0, 14.0, 2.0])
+    boxes = corners(*box)[None]
+    draws = ScriptedDraws(integers=[0, 0])
+    made = targets.build(keypoints, boxes, np.array([400.0]), 16, draws, min_area=0, centre="box")
+    assert made.instance_coord.tolist() == [list(cell)]
+    assert np.argwhere(made.multi_heatmap[-1] == 1).tolist() == [list(cell)]
+
+
+def test_the_box_rule_leaves_out_who_is_outside_or_too_small() -> None:
+    keypoints = np.full((3, 3, 3), [2.0, 2.0, 2.0])
+    boxes = np.stack([corners(-9, 2, -1, 6), corners(17, 2, 20, 6), corners(2, 2, 6, 6)])
+    areas = np.array([400.0, 400.0, 60.0])
+    made = targets.build(keypoints, boxes, areas, 16, ScriptedDraws(integers=[]), min_area=64, centre="box")
+    assert made.num_inst == 0
+    assert not made.multi_heatmap[-1].any()

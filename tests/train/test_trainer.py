@@ -101,8 +101,9 @@ def test_a_run_learns_and_leaves_its_files(data: Path, tmp_path: Path) -> None:
         (3, {"optim": {"amp": "fp16"}}),
         (2, {"optim": {"amp": "bf16"}, "data": {"sizes": [64, 96]}}),
         (3, {"train": {"max_instances": 2}}),
+        (3, {"optim": {"relative": ["backbone"]}}),
     ],
-    ids=["ema", "epoch-boundary", "accumulate", "fp16-scaler", "bf16-sizes", "people-limit"],
+    ids=["ema", "epoch-boundary", "accumulate", "fp16-scaler", "bf16-sizes", "people-limit", "relative"],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     data: Path, tmp_path: Path, stop: int, sections: dict[str, Any]

@@ -20,7 +20,7 @@ from boir_sdk.errors import ConfigError
 from boir_sdk.skeleton import SKELETONS
 from boir_train.data.augment import AugmentSettings
 from boir_train.data.datasets import Rules, Source
-from boir_train.data.targets import BoxClip
+from boir_train.data.targets import BoxClip, CentreRule
 from boir_train.losses.total import LossSettings
 
 
@@ -55,6 +55,8 @@ class DataConfig:
         sizes: network sides I in pixels; each batch takes one at random.
         min_area: network pixels squared; smaller people get no centre (T2.6); 0 for CrowdPose.
         box_clip: "published" or "corners" (T2.8).
+        centre: what a person's centre is: mean of the "keypoints" (T2.6), or the middle of the "box", as the start of
+            `nano` has it.
         ignore_unlabelled: judge pictures whose people aren't all annotated only near the annotated ones.
         workers: loader processes of each rank.
         cache_mb: memory for decoded pictures of each rank.
@@ -66,6 +68,7 @@ class DataConfig:
     sizes: tuple[int, ...] = (512,)
     min_area: float = 1024.0
     box_clip: BoxClip = "published"
+    centre: CentreRule = "keypoints"
     ignore_unlabelled: bool = False
     workers: int = 4
     cache_mb: int = 0
@@ -83,6 +86,9 @@ class OptimConfig:
         accumulate: batches whose gradients one step averages.
         freeze: name prefixes of parameters that don't learn; modules that are frozen whole keep their batch statistics.
         lr_scale: factor on the rate by name prefix, the longest prefix counts.
+        relative: name prefixes of parameters whose steps are taken relative to their size: each row (what makes one
+            output channel) moves by the rate times its root mean square at the start. For weights whose batch norms
+            were folded into them: their rows differ by orders of magnitude, and Adam would move each by the same.
         ema: decay of the averaged weights that are evaluated and kept; 0 keeps none.
     """
 
@@ -95,6 +101,7 @@ class OptimConfig:
     accumulate: int = 1
     freeze: tuple[str, ...] = ()
     lr_scale: dict[str, float] = field(default_factory=dict)
+    relative: tuple[str, ...] = ()
     ema: float = 0.0
 
 

@@ -68,6 +68,55 @@ def make_optimizer(model: nn.Module, settings: OptimConfig) -> torch.optim.AdamW
     )
 
 
+def make_relative(optimizer: torch.optim.AdamW, model: nn.Module, prefixes: Sequence[str]) -> None:
+    """Let parameters under `prefixes` step relative to their size, as if their batch norms weren't folded into them.
+
+    AdamW's step of each row of such a parameter (one output channel; a vector is one row) is multiplied with the row's
+    root mean square at the time of this call, which equals learning the row over that size; weight decay stays what it
+    is. A row of zeros counts as its tensor does, a tensor of zeros as 1. The sizes are kept in the groups' `sizes`, so
+    they are saved and restored with the optimizer.
+
+    Raises:
+        ConfigError: a prefix names nothing.
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    _check_prefixes(prefixes, list(names.values()), "optim.relative")
+    if not prefixes:
+        return
+    for group in optimizer.param_groups:
+        group["sizes"] = [
+            _row_size(parameter.detach()) if any(_under(names[id(parameter)], prefix) for prefix in prefixes) else None
+            for parameter in group["params"]
+        ]
+    before: list[torch.Tensor] = []
+
+    def remember(*_: object) -> None:
+        before[:] = [parameter.detach().clone() for group in optimizer.param_groups for parameter in group["params"]]
+
+    @torch.no_grad()
+    def shorten(*_: object) -> None:
+        old = iter(before)
+        for group in optimizer.param_groups:
+            keep = 1 - group["lr"] * group["weight_decay"]
+            for parameter, size in zip(group["params"], group["sizes"], strict=True):
+                decayed = keep * next(old)
+                if size is not None:
+                    parameter.copy_(decayed + size.to(parameter.device) * (parameter - decayed))
+
+    optimizer.register_step_pre_hook(remember)
+    optimizer.register_step_post_hook(shorten)
+
+
+def _row_size(parameter: torch.Tensor) -> torch.Tensor:
+    """Root mean square of every row, shaped to multiply with the parameter: [C, 1, ...], or a scalar for a vector."""
+    whole = parameter.square().mean().sqrt()
+    whole = torch.where(whole > 0, whole, torch.ones_like(whole))
+    if parameter.dim() < 2:
+        return whole
+    rows = parameter.square().mean(dim=tuple(range(1, parameter.dim())), keepdim=True).sqrt()
+    return torch.where(rows > 0, rows, whole)
+
+
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Give every group the rate times its scale."""
     for group in optimizer.param_groups:

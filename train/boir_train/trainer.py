@@ -25,7 +25,7 @@ from boir_train.data.loader import Batch, EpochSampler
 from boir_train.distributed import Ranks
 from boir_train.ema import Ema
 from boir_train.losses.total import total_loss
-from boir_train.optimizer import freeze, make_optimizer, set_rate, train_mode
+from boir_train.optimizer import freeze, make_optimizer, make_relative, set_rate, train_mode
 from boir_train.run_log import RunLog
 from boir_train.schedule import learning_rate
 from boir_train.snapshot import Snapshot
@@ -81,6 +81,7 @@ def train(
             raise ConfigError("train.sync_bn works on accelerators only: set it to false for a run on the CPU")
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     optimizer = make_optimizer(model, config.optim)
+    make_relative(optimizer, model, config.optim.relative)
     amp = _amp_dtype(config.optim.amp, device)
     scaler = torch.amp.GradScaler(device.type, init_scale=INITIAL_LOSS_SCALE, enabled=amp is torch.float16)
     ema = Ema(model, config.optim.ema) if config.optim.ema else None

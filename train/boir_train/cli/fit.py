@@ -104,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
                 augment=settings.augment,
                 min_area=settings.data.min_area,
                 box_clip=settings.data.box_clip,
+                centre=settings.data.centre,
                 ignore_unlabelled=settings.data.ignore_unlabelled,
             ),
             sampler,

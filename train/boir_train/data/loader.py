@@ -18,7 +18,7 @@ from boir_sdk.skeleton import Skeleton
 from boir_train.data.augment import STRIDE, AugmentSettings, augment, change_colours
 from boir_train.data.datasets import Picture, agree, read_picture, valid_mask
 from boir_train.data.draws import SeededDraws
-from boir_train.data.targets import BoxClip, Targets, build
+from boir_train.data.targets import BoxClip, CentreRule, Targets, build
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ class SampleSettings:
         augment: ranges of the random changes.
         min_area: network pixels squared; smaller people get no centre (T2.6).
         box_clip: see `targets.target_box`.
+        centre: see `targets.build`.
         ignore_unlabelled: see `datasets.valid_mask`.
     """
 
@@ -83,6 +84,7 @@ class SampleSettings:
     min_area: float
     box_clip: BoxClip
     ignore_unlabelled: bool
+    centre: CentreRule = "keypoints"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ def make_sample(image_rgb: NDArray[np.uint8], picture: Picture, request: Request
         draws,
         min_area=settings.min_area,
         box_clip=settings.box_clip,
+        centre=settings.centre,
     )
     image = changed.image_rgb
     # After the published draws, so that those stay what they are without it.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from boir_train.data.draws import Draws
 
 BoxClip = Literal["published", "corners"]
+CentreRule = Literal["keypoints", "box"]
 
 MIN_OVERLAP = 0.7
 
@@ -98,6 +99,24 @@ def person_centre(keypoints: NDArray[np.float64], area: float, min_area: float) 
     return np.asarray(keypoints[visible, :2].mean(axis=0))
 
 
+def box_centre(corners: NDArray[np.float64], area: float, side: int, min_area: float) -> NDArray[np.float64] | None:
+    """Return the middle of the part of a box that lies in the map, as (x, y) cells; None for a small person.
+
+    The start of `nano` puts its centres there, so its heads are right in these cells and wrong in those of T2.6: a
+    person's keypoints have their mean a tenth of the person's size above the middle of the box.
+
+    Args:
+        corners: [4, 2] cells.
+        area: of the box, in network pixels squared.
+        side: R, the map's side in cells.
+        min_area: see `person_centre`.
+    """
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    if area < min_area or (high < 0).any() or (low > side).any():
+        return None
+    return np.asarray((np.clip(low, 0, side) + np.clip(high, 0, side)) / 2)
+
+
 def target_box(corners: NDArray[np.float64], side: int, clip: BoxClip) -> NDArray[np.float64]:
     """Return the hull x, y, w, h in cells of warped box `corners` [4, 2], clipped to the map (T2.8).
 
@@ -131,6 +150,7 @@ def build(
     *,
     min_area: float,
     box_clip: BoxClip = "published",
+    centre: CentreRule = "keypoints",
 ) -> Targets:
     """Make the targets of one augmented picture.
 
@@ -142,21 +162,25 @@ def build(
         draws: gives jx, jy in {-1, 0, 1} for each person with a centre inside the map, smallest person first.
         min_area: people under it (strictly) get no centre.
         box_clip: see `target_box`.
+        centre: what a person's centre is, the mean of the keypoints (T2.6) or the middle of the visible box.
     """
     count = keypoints.shape[1]
     multi = np.zeros((count + 1, side, side), np.float32)
     radii = [person_radius(person, side) for person in corners]
-    centres = [person_centre(person, float(size), min_area) for person, size in zip(keypoints, area, strict=True)]
-    for person, centre, radius in zip(keypoints, centres, radii, strict=True):
+    if centre == "keypoints":
+        centres = [person_centre(person, float(size), min_area) for person, size in zip(keypoints, area, strict=True)]
+    else:
+        centres = [box_centre(box, float(size), side, min_area) for box, size in zip(corners, area, strict=True)]
+    for person, middle, radius in zip(keypoints, centres, radii, strict=True):
         _draw_person(multi, person, radius)
-        if centre is not None:
-            draw(multi[count], centre[0], centre[1], radius)
+        if middle is not None:
+            draw(multi[count], middle[0], middle[1], radius)
 
     # Smaller people first: of two that fall in one cell the smaller stays.
     cells: dict[tuple[int, int], int] = {}
     for index in np.argsort(area).tolist():
-        centre = centres[index]
-        cell = None if centre is None else _jittered(centre, side, draws)
+        middle = centres[index]
+        cell = None if middle is None else _jittered(middle, side, draws)
         if cell is not None:
             cells.setdefault(cell, index)
 
