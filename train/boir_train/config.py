@@ -20,7 +20,7 @@ from boir_sdk.errors import ConfigError
 from boir_sdk.skeleton import SKELETONS
 from boir_train.data.augment import AugmentSettings
 from boir_train.data.datasets import Rules, Source
-from boir_train.data.targets import BoxClip, CentreRule
+from boir_train.data.targets import BoxClip, CentreRule, KeypointWidth
 from boir_train.losses.total import LossSettings
 
 
@@ -57,6 +57,7 @@ class DataConfig:
         box_clip: "published" or "corners" (T2.8).
         centre: what a person's centre is: mean of the "keypoints" (T2.6), or the middle of the "box", as the start of
             `nano` has it.
+        width: of keypoint Gaussians: "published", one for all of a person (T2.7), or "oks", in proportion to OKS sigmas.
         ignore_unlabelled: judge pictures whose people aren't all annotated only near the annotated ones.
         workers: loader processes of each rank.
         cache_mb: memory for decoded pictures of each rank.
@@ -69,6 +70,7 @@ class DataConfig:
     min_area: float = 1024.0
     box_clip: BoxClip = "published"
     centre: CentreRule = "keypoints"
+    width: KeypointWidth = "published"
     ignore_unlabelled: bool = False
     workers: int = 4
     cache_mb: int = 0

@@ -105,6 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
                 min_area=settings.data.min_area,
                 box_clip=settings.data.box_clip,
                 centre=settings.data.centre,
+                width=settings.data.width,
                 ignore_unlabelled=settings.data.ignore_unlabelled,
             ),
             sampler,

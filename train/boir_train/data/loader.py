@@ -18,7 +18,7 @@ from boir_sdk.skeleton import Skeleton
 from boir_train.data.augment import STRIDE, AugmentSettings, augment, change_colours
 from boir_train.data.datasets import Picture, agree, read_picture, valid_mask
 from boir_train.data.draws import SeededDraws
-from boir_train.data.targets import BoxClip, CentreRule, Targets, build
+from boir_train.data.targets import BoxClip, CentreRule, KeypointWidth, Targets, build
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ class SampleSettings:
         min_area: network pixels squared; smaller people get no centre (T2.6).
         box_clip: see `targets.target_box`.
         centre: see `targets.build`.
+        width: of keypoint Gaussians, "published" (one for all, T2.7) or "oks" (`targets.keypoint_radii`).
         ignore_unlabelled: see `datasets.valid_mask`.
     """
 
@@ -85,6 +86,7 @@ class SampleSettings:
     box_clip: BoxClip
     ignore_unlabelled: bool
     centre: CentreRule = "keypoints"
+    width: KeypointWidth = "published"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ def make_sample(image_rgb: NDArray[np.uint8], picture: Picture, request: Request
         min_area=settings.min_area,
         box_clip=settings.box_clip,
         centre=settings.centre,
+        sigmas=settings.skeleton.sigmas if settings.width == "oks" else None,
     )
     image = changed.image_rgb
     # After the published draws, so that those stay what they are without it.

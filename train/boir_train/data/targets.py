@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -14,6 +15,7 @@ from boir_train.data.draws import Draws
 
 BoxClip = Literal["published", "corners"]
 CentreRule = Literal["keypoints", "box"]
+KeypointWidth = Literal["published", "oks"]
 
 MIN_OVERLAP = 0.7
 
@@ -75,6 +77,15 @@ def draw(heatmap: NDArray[np.float32], x: float, y: float, radius: int) -> None:
     kernel = gaussian(radius)[top - origin_y : bottom - origin_y, left - origin_x : right - origin_x]
     patch = heatmap[top:bottom, left:right]
     np.maximum(patch, kernel.astype(np.float32), out=patch)
+
+
+def keypoint_radii(radius: int, sigmas: Sequence[float]) -> tuple[int, ...]:
+    """Return a radius for every keypoint, `radius` times ten times its OKS sigma (0.25 for eyes, 1.07 for hips).
+
+    So a heatmap is as wide as the error that OKS forgives. With one radius for all keypoints an eye's Gaussian on a
+    large person is as wide as his face.
+    """
+    return tuple(round(10 * sigma * radius) for sigma in sigmas)
 
 
 def person_radius(corners: NDArray[np.float64], side: int) -> int:
@@ -151,6 +162,7 @@ def build(
     min_area: float,
     box_clip: BoxClip = "published",
     centre: CentreRule = "keypoints",
+    sigmas: Sequence[float] | None = None,
 ) -> Targets:
     """Make the targets of one augmented picture.
 
@@ -163,6 +175,7 @@ def build(
         min_area: people under it (strictly) get no centre.
         box_clip: see `target_box`.
         centre: what a person's centre is, the mean of the keypoints (T2.6) or the middle of the visible box.
+        sigmas: [K] of OKS, to give every keypoint a width of its own (`keypoint_radii`); None for one width (T2.7).
     """
     count = keypoints.shape[1]
     multi = np.zeros((count + 1, side, side), np.float32)
@@ -171,8 +184,9 @@ def build(
         centres = [person_centre(person, float(size), min_area) for person, size in zip(keypoints, area, strict=True)]
     else:
         centres = [box_centre(box, float(size), side, min_area) for box, size in zip(corners, area, strict=True)]
-    for person, middle, radius in zip(keypoints, centres, radii, strict=True):
-        _draw_person(multi, person, radius)
+    widths = [(radius,) * count if sigmas is None else keypoint_radii(radius, sigmas) for radius in radii]
+    for person, middle, radius, own in zip(keypoints, centres, radii, widths, strict=True):
+        _draw_person(multi, person, own)
         if middle is not None:
             draw(multi[count], middle[0], middle[1], radius)
 
@@ -196,14 +210,14 @@ def build(
     )
     for row, (cell, index) in enumerate(cells.items()):
         targets.instance_coord[row] = cell
-        _draw_person(targets.instance_heatmap[row], keypoints[index], radii[index])
+        _draw_person(targets.instance_heatmap[row], keypoints[index], widths[index])
         targets.instance_mask[row, :, 0, 0] = keypoints[index, :, 2] > 0
         targets.keypoints[row] = keypoints[index]
         targets.boxes[row] = target_box(corners[index], side, box_clip)
     return targets
 
 
-def _draw_person(maps: NDArray[np.float32], keypoints: NDArray[np.float64], radius: int) -> None:
-    for heatmap, (x, y, visibility) in zip(maps, keypoints, strict=False):
+def _draw_person(maps: NDArray[np.float32], keypoints: NDArray[np.float64], radii: Sequence[int]) -> None:
+    for heatmap, (x, y, visibility), radius in zip(maps, keypoints, radii, strict=False):
         if visibility > 0:
             draw(heatmap, x, y, radius)
