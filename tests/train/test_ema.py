@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from boir_train.blend import carrying
 from boir_train.ema import Ema, decay_at
 
 
@@ -61,7 +62,7 @@ def test_half_precision_weights_are_averaged_in_float32() -> None:
     assert ema.weights()["0.weight"].dtype == torch.float32
     _disturb(model, 1.0)
     ema.update(model)
-    with ema.applied(model):
+    with carrying(model, ema.weights()):
         assert model[0].weight.dtype == torch.bfloat16
 
 
@@ -87,7 +88,7 @@ def test_model_gets_its_own_weights_back() -> None:
     ema = Ema(model, 0.9)
     _disturb(model, 1.0)
     own = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(RuntimeError, match="evaluation broke"), ema.applied(model):
+    with pytest.raises(RuntimeError, match="evaluation broke"), carrying(model, ema.weights()):
         assert torch.equal(model[0].weight, ema.weights()["0.weight"])
         raise RuntimeError("evaluation broke")
     for name, value in model.state_dict().items():

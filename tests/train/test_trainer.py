@@ -101,9 +101,9 @@ def test_a_run_learns_and_leaves_its_files(data: Path, tmp_path: Path) -> None:
         (3, {"optim": {"amp": "fp16"}}),
         (2, {"optim": {"amp": "bf16"}, "data": {"sizes": [64, 96]}}),
         (3, {"train": {"max_instances": 2}}),
-        (3, {"optim": {"relative": ["backbone"]}}),
+        (3, {"optim": {"relative": ["backbone"], "ema": 0.9, "blend": {"backbone": 0.5}}}),
     ],
-    ids=["ema", "epoch-boundary", "accumulate", "fp16-scaler", "bf16-sizes", "people-limit", "relative"],
+    ids=["ema", "epoch-boundary", "accumulate", "fp16-scaler", "bf16-sizes", "people-limit", "fine-tuning"],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     data: Path, tmp_path: Path, stop: int, sections: dict[str, Any]
@@ -117,7 +117,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     a, b = snapshot.read(tmp_path / "whole"), snapshot.read(tmp_path / "parts")
     assert a is not None
     assert b is not None
-    for name in ("iteration", "model", "optimizer", "scaler", "ema", "random"):
+    for name in ("iteration", "model", "optimizer", "scaler", "ema", "random", "blend"):
         assert states_equal(getattr(a, name), getattr(b, name)), name
     names = ("iteration", "total", "lr", "gradient_norm")
     lines = [[line[name] for name in names] for line in records(tmp_path / "whole")]

@@ -57,7 +57,8 @@ class DataConfig:
         box_clip: "published" or "corners" (T2.8).
         centre: what a person's centre is: mean of the "keypoints" (T2.6), or the middle of the "box", as the start of
             `nano` has it.
-        width: of keypoint Gaussians: "published", one for all of a person (T2.7), or "oks", in proportion to OKS sigmas.
+        width: of keypoint Gaussians: "published", one for all of a person (T2.7), or "oks", in proportion to OKS
+            sigmas.
         ignore_unlabelled: judge pictures whose people aren't all annotated only near the annotated ones.
         workers: loader processes of each rank.
         cache_mb: memory for decoded pictures of each rank.
@@ -92,6 +93,9 @@ class OptimConfig:
             output channel) moves by the rate times its root mean square at the start. For weights whose batch norms
             were folded into them: their rows differ by orders of magnitude, and Adam would move each by the same.
         ema: decay of the averaged weights that are evaluated and kept; 0 keeps none.
+        blend: share of the start's weights in what is evaluated and kept, by name prefix, the longest prefix counts.
+            What fine-tuning on few pictures forgets comes back, more than what it found is lost (WiSE-FT, Wortsman et
+            al., CVPR 2022).
     """
 
     lr: float = 1e-3
@@ -105,6 +109,7 @@ class OptimConfig:
     lr_scale: dict[str, float] = field(default_factory=dict)
     relative: tuple[str, ...] = ()
     ema: float = 0.0
+    blend: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

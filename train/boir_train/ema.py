@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -52,16 +50,6 @@ class Ema:
     def weights(self) -> dict[str, Tensor]:
         """The averages under the model's names; the tensors are the live ones, copy what is kept."""
         return dict(self._values)
-
-    @contextmanager
-    def applied(self, model: nn.Module) -> Iterator[None]:
-        """Let `model` carry the averages inside a `with` block, for evaluation; its own weights return afterwards."""
-        own = {name: value.clone() for name, value in model.state_dict().items()}
-        model.load_state_dict(self._values)
-        try:
-            yield
-        finally:
-            model.load_state_dict(own)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must keep to continue exactly."""

@@ -11,13 +11,19 @@ from boir_sdk.errors import ConfigError
 from boir_train.config import OptimConfig
 
 
-def _under(name: str, prefix: str) -> bool:
+def is_under(name: str, prefix: str) -> bool:
+    """Tell whether a parameter is called `prefix`, or lies in the module of that name."""
     return name == prefix or name.startswith(prefix.rstrip(".") + ".")
 
 
-def _check_prefixes(prefixes: Iterable[str], names: Sequence[str], key: str) -> None:
+def check_prefixes(prefixes: Iterable[str], names: Sequence[str], key: str) -> None:
+    """Refuse a prefix that names none of `names`.
+
+    Raises:
+        ConfigError: which one, of which configuration `key`.
+    """
     for prefix in prefixes:
-        if not any(_under(name, prefix) for name in names):
+        if not any(is_under(name, prefix) for name in names):
             raise ConfigError(f"{key}: no parameter of the model is called {prefix!r} or lies under it")
 
 
@@ -27,9 +33,9 @@ def freeze(model: nn.Module, prefixes: Sequence[str]) -> None:
     Raises:
         ConfigError: a prefix names nothing, or nothing is left to learn.
     """
-    _check_prefixes(prefixes, [name for name, _ in model.named_parameters()], "optim.freeze")
+    check_prefixes(prefixes, [name for name, _ in model.named_parameters()], "optim.freeze")
     for name, parameter in model.named_parameters():
-        if any(_under(name, prefix) for prefix in prefixes):
+        if any(is_under(name, prefix) for prefix in prefixes):
             parameter.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError("optim.freeze leaves no parameter to learn")
@@ -52,11 +58,11 @@ def make_optimizer(model: nn.Module, settings: OptimConfig) -> torch.optim.AdamW
     Raises:
         ConfigError: a prefix names nothing.
     """
-    _check_prefixes(settings.lr_scale, [name for name, _ in model.named_parameters()], "optim.lr_scale")
+    check_prefixes(settings.lr_scale, [name for name, _ in model.named_parameters()], "optim.lr_scale")
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            matching = [prefix for prefix in settings.lr_scale if _under(name, prefix)]
+            matching = [prefix for prefix in settings.lr_scale if is_under(name, prefix)]
             scale = settings.lr_scale[max(matching, key=len)] if matching else 1.0
             groups.setdefault(scale, []).append(parameter)
     return torch.optim.AdamW(
@@ -80,12 +86,14 @@ def make_relative(optimizer: torch.optim.AdamW, model: nn.Module, prefixes: Sequ
         ConfigError: a prefix names nothing.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    _check_prefixes(prefixes, list(names.values()), "optim.relative")
+    check_prefixes(prefixes, list(names.values()), "optim.relative")
     if not prefixes:
         return
     for group in optimizer.param_groups:
         group["sizes"] = [
-            _row_size(parameter.detach()) if any(_under(names[id(parameter)], prefix) for prefix in prefixes) else None
+            _row_size(parameter.detach())
+            if any(is_under(names[id(parameter)], prefix) for prefix in prefixes)
+            else None
             for parameter in group["params"]
         ]
     before: list[torch.Tensor] = []

@@ -26,6 +26,7 @@ class Snapshot:
         ema: its state, None without one.
         random: generator states, "cpu" and one a device.
         config: as plain dictionaries.
+        blend: the start's weights that are blended in, None without.
     """
 
     iteration: int
@@ -36,6 +37,7 @@ class Snapshot:
     ema: dict[str, Any] | None
     random: dict[str, torch.Tensor]
     config: dict[str, Any]
+    blend: dict[str, torch.Tensor] | None = None
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from boir_sdk.errors import BoirError, CheckpointError, ConfigError
 from boir_train import checkpoint, snapshot
+from boir_train.blend import Blend, carrying
 from boir_train.config import Config, as_dict
 from boir_train.data.loader import Batch, EpochSampler
 from boir_train.distributed import Ranks
@@ -85,10 +86,11 @@ def train(
     amp = _amp_dtype(config.optim.amp, device)
     scaler = torch.amp.GradScaler(device.type, init_scale=INITIAL_LOSS_SCALE, enabled=amp is torch.float16)
     ema = Ema(model, config.optim.ema) if config.optim.ema else None
+    blend = Blend(model.state_dict(), config.optim.blend) if config.optim.blend else None
     done, best_ap = 0, -1.0
     saved = snapshot.read(folder) if resume else None
     if saved is not None:
-        _restore(saved, model, optimizer, scaler, ema, device)
+        _restore(saved, model, optimizer, scaler, ema, blend, device)
         done, best_ap = saved.iteration, saved.best_ap
     parallel = ranks.wrap(model)
 
@@ -99,11 +101,12 @@ def train(
     metadata = {"preset": config.model.preset, "skeleton": config.model.skeleton}
 
     def weights() -> dict[str, Tensor]:
-        return ema.weights() if ema is not None else model.state_dict()
+        own = ema.weights() if ema is not None else model.state_dict()
+        return blend.mix(own) if blend is not None else own
 
     def save(iteration: int) -> None:
         if ranks.first:
-            state = _collect(iteration, best_ap, model, optimizer, scaler, ema, device, config)
+            state = _collect(iteration, best_ap, model, optimizer, scaler, ema, blend, device, config)
             snapshot.write(folder, state)
 
     with (
@@ -155,7 +158,7 @@ def train(
                 window_start, window_steps, window_pictures = time.monotonic(), 0, 0
             if evaluate is not None and config.eval.every and (done % config.eval.every == 0 or done == limit):
                 if ranks.first:
-                    stats = _evaluate(model, ema, evaluate)
+                    stats = _evaluate(model, weights(), evaluate)
                     run_log.write("eval", done, stats)
                     log.info("iteration %d: AP %.4f (best before: %.4f)", done, stats["AP"], best_ap)
                     if stats["AP"] > best_ap:
@@ -255,9 +258,9 @@ def _finite_values(terms: Mapping[str, Tensor], iteration: int) -> dict[str, flo
     return values
 
 
-def _evaluate(model: nn.Module, ema: Ema | None, evaluate: Evaluate) -> dict[str, float]:
+def _evaluate(model: nn.Module, weights: Mapping[str, Tensor], evaluate: Evaluate) -> dict[str, float]:
     model.eval()
-    with torch.inference_mode(), ema.applied(model) if ema is not None else nullcontext():
+    with torch.inference_mode(), carrying(model, weights):
         return dict(evaluate(model))
 
 
@@ -268,6 +271,7 @@ def _collect(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     ema: Ema | None,
+    blend: Blend | None,
     device: torch.device,
     config: Config,
 ) -> Snapshot:
@@ -280,6 +284,7 @@ def _collect(
         ema=ema.state_dict() if ema is not None else None,
         random=snapshot.random_state(device),
         config=as_dict(config),
+        blend=blend.state_dict() if blend is not None else None,
     )
 
 
@@ -289,6 +294,7 @@ def _restore(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     ema: Ema | None,
+    blend: Blend | None,
     device: torch.device,
 ) -> None:
     try:
@@ -296,6 +302,8 @@ def _restore(
         optimizer.load_state_dict(saved.optimizer)
         if ema is not None and saved.ema is not None:
             ema.load_state_dict(saved.ema)
+        if blend is not None and saved.blend is not None:
+            blend.load_state_dict(saved.blend)
     except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError(f"the run's last checkpoint doesn't fit its configuration: {error}") from error
     if scaler.is_enabled() and saved.scaler:
