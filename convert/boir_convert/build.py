@@ -12,8 +12,11 @@ from typing import Any, cast
 import openvino as ov
 import torch
 
+from boir_convert import calibration as calibrating
 from boir_convert import card, telemetry, writer
+from boir_convert.centring import centre
 from boir_convert.export import export
+from boir_convert.quantize import quantise
 from boir_sdk import __version__
 from boir_sdk.errors import CheckpointError, ConfigError
 from boir_sdk.manifest import FileEntry, Manifest
@@ -23,7 +26,7 @@ from boir_train.model import nano_start
 from boir_train.model.nano import Nano
 from boir_train.subject import sha256_of
 
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8")
 CENTER_THRESHOLD = 0.01  # SPEC-model M4.5
 
 
@@ -60,6 +63,9 @@ class Request:
         default_size: None for the preset's.
         score_threshold: people below it are left out by default.
         keypoint_threshold: keypoints below it are better not drawn.
+        calibration: folder of pictures, or COCO-style file, that `int8` is calibrated with; not those it is judged on.
+        calibration_images: folder of such a file's pictures; None for the file's own.
+        calibration_count: pictures of it at most.
         provenance: further facts for manifest and card.
         overwrite: replace a bundle that is already there.
     """
@@ -75,6 +81,9 @@ class Request:
     default_size: int | None = None
     score_threshold: float = 0.1
     keypoint_threshold: float = 0.1
+    calibration: Path | None = None
+    calibration_images: Path | None = None
+    calibration_count: int = calibrating.DEFAULT_COUNT
     provenance: Mapping[str, Any] = field(default_factory=dict)
     overwrite: bool = False
 
@@ -96,6 +105,8 @@ def build(request: Request, progress: Callable[[str], None] = lambda step: None)
     unknown = [precision for precision in request.precisions if precision not in PRECISIONS]
     if unknown or not request.precisions:
         raise ConfigError(f"unknown precision {', '.join(unknown) or '(none)'}: known are {', '.join(PRECISIONS)}")
+    if "int8" in request.precisions and request.calibration is None:
+        raise ConfigError("int8 needs pictures to calibrate with: name a folder of them (--calibration)")
     progress("reading the checkpoint")
     model = load(request.checkpoint, request.preset, request.skeleton)
     settings = model.settings
@@ -104,10 +115,16 @@ def build(request: Request, progress: Callable[[str], None] = lambda step: None)
     with telemetry.off():
         graphs = export(model, kernel)
     offer = OFFERS[settings.preset]
+    kinds = dict.fromkeys(request.precisions, graphs)
     default_size = request.default_size or settings.default_size
     if default_size not in offer.sizes:
         offered = ", ".join(map(str, offer.sizes))
         raise ConfigError(f"size {default_size} is not offered by {settings.preset}: {offered}")
+
+    calibrated: dict[str, Any] = {}
+    if "int8" in kinds and request.calibration is not None:
+        progress("calibrating int8")
+        kinds["int8"], calibrated["calibration"] = _int8(request, request.calibration, model, kernel, default_size)
 
     manifest = Manifest(
         name=request.name or f"boir-{settings.preset}-{settings.skeleton.name}",
@@ -136,6 +153,7 @@ def build(request: Request, progress: Callable[[str], None] = lambda step: None)
             "checkpoint_sha256": sha256_of(request.checkpoint),
             "versions": f"boir-sdk {__version__}, torch {torch.__version__}, openvino {ov.__version__}, "
             f"python {platform.python_version()}",
+            **calibrated,
             **request.provenance,
         },
         files={},
@@ -148,10 +166,27 @@ def build(request: Request, progress: Callable[[str], None] = lambda step: None)
     return writer.write(
         request.out,
         complete,
-        dict.fromkeys(request.precisions, graphs),
+        kinds,
         {"README.md": card.write(manifest)},
         overwrite=request.overwrite,
     )
+
+
+def _int8(
+    request: Request, source: Path, model: Any, kernel: int, default_size: int
+) -> tuple[writer.Graphs, dict[str, Any]]:
+    """Both graphs with the dense one quantised, and what the provenance says of it; `model` is changed."""
+    if not isinstance(model, Nano):
+        raise ConfigError(f"int8 is offered for nano so far, not for {model.settings.preset}: use fp16")
+    offered = OFFERS["nano"].sizes
+    middle = offered.index(default_size)
+    sizes = offered[max(0, middle - 1) : middle + 2]
+    chosen = calibrating.choose(source, request.calibration_count, sizes, request.calibration_images)
+    pictures = list(calibrating.pictures(chosen, model.settings))
+    centre(model, pictures)
+    with telemetry.off():
+        dense, person = export(model, kernel)
+    return (quantise(dense, pictures), person), calibrating.facts(chosen)
 
 
 def load(path: Path, preset: str | None, skeleton: str | None) -> Any:

@@ -89,8 +89,10 @@ def pictures(calibration: Calibration, settings: ModelSettings) -> Iterator[NDAr
     """
     for index, path in enumerate(calibration.paths):
         image_bgr = image.read(path)
+        height, width = image_bgr.shape[:2]
         fit = warp.fit(
-            *image_bgr.shape[:2],
+            height,
+            width,
             calibration.sizes[index % len(calibration.sizes)],
             rule=settings.fit_rule,
             multiple=settings.multiple,

@@ -31,7 +31,7 @@ def write(
     Args:
         out: the folder to make; its parent must exist.
         describe: makes the manifest once the files and their hashes are known.
-        graphs: dense and person graph by precision; `fp16` is stored with half-precision weights.
+        graphs: dense and person graph by precision; `fp16` and `int8` store what is float in half precision.
         texts: further files by name, such as the model card.
         overwrite: replace a bundle that is already there.
 
@@ -50,7 +50,7 @@ def write(
         for precision, (dense, person) in graphs.items():
             (work / precision).mkdir()
             for part, model in (("dense", dense), ("person", person)):
-                ov.save_model(model, work / precision / f"{part}.xml", compress_to_fp16=precision == "fp16")
+                ov.save_model(model, work / precision / f"{part}.xml", compress_to_fp16=precision != "fp32")
         for name, text in texts.items():
             (work / name).write_text(text, encoding="utf-8")
         files = {path.relative_to(work).as_posix(): _entry(path) for path in sorted(work.rglob("*")) if path.is_file()}

@@ -15,6 +15,7 @@ safetensors. Preset and skeleton are told from the weights; naming them makes su
 
 example:
   boir-convert build --preset nano --checkpoint nano.safetensors --out nano-bundle
+  boir-convert build --checkpoint nano.safetensors --precision int8 --calibration pictures --out nano-int8
   boir-convert build --preset w32 --checkpoint w32.pth.tar --protocol ochuman --precision fp32 --out w32-ochuman
 """
 
@@ -33,8 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["fp16"],
         metavar="P",
-        help="fp32 and/or fp16 (weights stored in half precision); the last one is the bundle's default "
-        "(default: fp16)",
+        help="fp32, fp16 (weights stored in half precision) and/or int8 (quantised, needs --calibration); the last one "
+        "is the bundle's default (default: fp16)",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="DIR|JSON",
+        help="pictures that int8 is calibrated with: a folder, or a COCO-style file; a few hundred like those of use, "
+        "never those it is judged on",
+    )
+    parser.add_argument("--calibration-images", type=Path, metavar="DIR", help="folder of the pictures of that file")
+    parser.add_argument(
+        "--calibration-size", type=int, default=200, metavar="N", help="pictures of it at most (%(default)s)"
     )
     parser.add_argument("--size", type=int, help="default network size in pixels; default: the preset's")
     parser.add_argument("--score-threshold", type=float, default=0.1, help="people below it are left out (%(default)s)")
@@ -71,9 +83,12 @@ def run(arguments: argparse.Namespace) -> int:
         score_threshold=arguments.score_threshold,
         keypoint_threshold=arguments.keypoint_threshold,
         provenance={} if arguments.provenance is None else _facts(arguments.provenance),
+        calibration=arguments.calibration,
+        calibration_images=arguments.calibration_images,
+        calibration_count=arguments.calibration_size,
         overwrite=arguments.overwrite,
     )
-    with tqdm(total=3, unit="step", disable=arguments.json or None) as bar:
+    with tqdm(total=4 if "int8" in request.precisions else 3, unit="step", disable=arguments.json or None) as bar:
 
         def step(what: str) -> None:
             bar.set_description(what)
