@@ -125,7 +125,10 @@ class PoseEstimator:
         network = warp.apply(picture, fit)[None]
         if self._views == 2:
             network = np.concatenate([network, network[:, :, ::-1]])
-        found = self._runtime.infer(network, max_people=self._max_people, threshold=manifest.center_threshold)
+        # A person's score is the centre's times a mean of peaks of at most 1, so who is below the threshold as a centre
+        # already would be found for nothing.
+        threshold = max(manifest.center_threshold, float(np.nextafter(np.float32(self._threshold), np.float32(0))))
+        found = self._runtime.infer(network, max_people=self._max_people, threshold=threshold)
         keypoints = warp.back(found.keypoints[:, :, :2], fit)
         keypoint_scores = found.keypoints[:, :, 2] * found.center_scores[:, None]  # SPEC-model M4.7
         scores = keypoint_scores.mean(axis=1, dtype=np.float32)

@@ -80,6 +80,28 @@ def test_max_people_and_threshold(picture):
         assert len(nobody(picture)) == 0
 
 
+def test_a_threshold_spares_people_and_changes_nobody(picture, monkeypatch):
+    """Whose centre is below the threshold can't reach it: the person graph doesn't run for them."""
+    with PoseEstimator(size=320, score_threshold=0.0) as all_of_them:
+        everybody = all_of_them(picture)
+    threshold = float(everybody.scores[1])  # a score that somebody has exactly
+    with PoseEstimator(size=320, score_threshold=threshold) as some_of_them:
+        asked: list[int] = []
+        infer = some_of_them._runtime.infer
+
+        def spy(*args, **kwargs):
+            found = infer(*args, **kwargs)
+            asked.append(len(found.center_scores))
+            assert (found.center_scores >= np.float32(threshold)).all()
+            return found
+
+        monkeypatch.setattr(some_of_them._runtime, "infer", spy)
+        best = some_of_them(picture)
+    kept = everybody.scores >= np.float32(threshold)
+    assert same(best, everybody[kept])
+    assert 2 <= len(best) <= asked[0] < 20
+
+
 def test_threads_share_an_estimator_and_get_the_same_bits(estimator, picture):
     pictures = [picture, np.ascontiguousarray(picture[:, : picture.shape[1] // 2]), cv2.transpose(picture)]
     expected = [estimator(one) for one in pictures]

@@ -14,6 +14,7 @@ from boir_sdk.errors import BoirError
 COMMANDS = {
     "fit": "train a model as a configuration says",
     "eval": "measure a bundle or checkpoint on a data set",
+    "benchmark": "measure accuracy against time, beside other models",
     "data": "check a data set, and that it shares no picture with another",
 }
 EPILOG = """\
