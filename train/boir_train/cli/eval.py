@@ -18,7 +18,8 @@ from boir_sdk.cli.files import write_atomic
 from boir_sdk.cli.interrupt import INTERRUPTED, graceful
 from boir_sdk.errors import BoirError, DataError, InputError
 from boir_train import bootstrap, subject
-from boir_train.evaluation import MAX_DETECTIONS, Evaluation, evaluate, load_annotations
+from boir_train.evaluation import MAX_DETECTIONS, Evaluation, evaluate, load_annotations, protocol_skeleton
+from boir_train.joint_scores import joint_scores
 from boir_train.threshold import best_threshold
 
 DESCRIPTION = """\
@@ -29,7 +30,7 @@ them are compared with the annotated ones, and AP with its relatives is written 
 Numbers are fractions, 0 to 1; -1 means that the pictures hold nobody of that kind. `interval_95` is how far AP would
 move with another choice of pictures of the same sort: a few hundred pictures leave several points.
 `best_score_threshold` is the score that gives the highest F1 at OKS 0.5: choose it on pictures that are neither trained
-on nor reported.
+on nor reported. `keypoint_scores` compares the scores of found people's joints that are visible, hidden and absent.
 """
 
 EPILOG = """\
@@ -103,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
         settings = measured.settings()
     result = evaluate(annotations, detections, measured.dataset, image_ids=[image_id for image_id, _ in pictures])
     report = _report(args, measured, settings, result, len(detections))
+    if measured.dataset != "crowdpose":  # its people have no area
+        report["keypoint_scores"] = joint_scores(annotations, detections, protocol_skeleton(measured.dataset))
     if args.detections is not None:
         write_atomic(args.detections, json.dumps(detections).encode())
     write_atomic(args.json, (json.dumps(report, indent=2, default=str) + "\n").encode())
