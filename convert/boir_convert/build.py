@@ -14,9 +14,9 @@ import torch
 
 from boir_convert import calibration as calibrating
 from boir_convert import card, telemetry, writer
-from boir_convert.centring import centre
+from boir_convert.centring import centred
 from boir_convert.export import export
-from boir_convert.quantize import quantise
+from boir_convert.quantize import FLOAT_FROM, FLOAT_MODULES, quantise
 from boir_sdk import __version__
 from boir_sdk.errors import CheckpointError, ConfigError
 from boir_sdk.manifest import FileEntry, Manifest
@@ -97,8 +97,10 @@ def build(request: Request, progress: Callable[[str], None] = lambda step: None)
 
     Raises:
         CheckpointError: the weights can't be read or don't fit.
-        ConfigError: preset, protocol or precision is unknown, or contradicts the weights.
-        InputError: the bundle can't be written there.
+        ConfigError: preset, protocol or precision is unknown, or contradicts the weights; `int8` is asked for without
+            `calibration`, or the reverse, or of another preset than `nano`.
+        DataError: there are no pictures to calibrate with.
+        InputError: the bundle can't be written there, or a picture to calibrate with can't be read.
         InferenceError: OpenVINO can't convert the network.
     """
     protocol = get_protocol(request.protocol)
@@ -107,24 +109,29 @@ def build(request: Request, progress: Callable[[str], None] = lambda step: None)
         raise ConfigError(f"unknown precision {', '.join(unknown) or '(none)'}: known are {', '.join(PRECISIONS)}")
     if "int8" in request.precisions and request.calibration is None:
         raise ConfigError("int8 needs pictures to calibrate with: name a folder of them (--calibration)")
+    if "int8" not in request.precisions and request.calibration is not None:
+        raise ConfigError("calibration pictures are for int8, which isn't asked for: add it (--precision fp16 int8)")
+    writer.check_place(request.out, overwrite=request.overwrite)  # before minutes of work, not after
     progress("reading the checkpoint")
     model = load(request.checkpoint, request.preset, request.skeleton)
     settings = model.settings
+    if "int8" in request.precisions and not isinstance(model, Nano):
+        raise ConfigError(f"int8 is offered for nano so far, not for {settings.preset}: use fp16")
     kernel = protocol.pool_kernel or settings.pool_kernel
-    progress("exporting to OpenVINO")
-    with telemetry.off():
-        graphs = export(model, kernel)
     offer = OFFERS[settings.preset]
-    kinds = dict.fromkeys(request.precisions, graphs)
     default_size = request.default_size or settings.default_size
     if default_size not in offer.sizes:
         offered = ", ".join(map(str, offer.sizes))
         raise ConfigError(f"size {default_size} is not offered by {settings.preset}: {offered}")
-
+    calibration = _calibration(request, offer, default_size)
+    progress("exporting to OpenVINO")
+    with telemetry.off():
+        graphs = export(model, kernel)
+    kinds = dict.fromkeys(request.precisions, graphs)
     calibrated: dict[str, Any] = {}
-    if "int8" in kinds and request.calibration is not None:
+    if calibration is not None:
         progress("calibrating int8")
-        kinds["int8"], calibrated["calibration"] = _int8(request, request.calibration, model, kernel, default_size)
+        kinds["int8"], calibrated["calibration"] = _int8(model, kernel, calibration)
 
     manifest = Manifest(
         name=request.name or f"boir-{settings.preset}-{settings.skeleton.name}",
@@ -172,21 +179,22 @@ def build(request: Request, progress: Callable[[str], None] = lambda step: None)
     )
 
 
-def _int8(
-    request: Request, source: Path, model: Any, kernel: int, default_size: int
-) -> tuple[writer.Graphs, dict[str, Any]]:
-    """Both graphs with the dense one quantised, and what the provenance says of it; `model` is changed."""
-    if not isinstance(model, Nano):
-        raise ConfigError(f"int8 is offered for nano so far, not for {model.settings.preset}: use fp16")
-    offered = OFFERS["nano"].sizes
-    middle = offered.index(default_size)
-    sizes = offered[max(0, middle - 1) : middle + 2]
-    chosen = calibrating.choose(source, request.calibration_count, sizes, request.calibration_images)
-    pictures = list(calibrating.pictures(chosen, model.settings))
-    centre(model, pictures)
+def _calibration(request: Request, offer: Offer, default_size: int) -> calibrating.Calibration | None:
+    """The pictures to calibrate with, at the default size and its neighbours; None if nothing is to be quantised."""
+    if "int8" not in request.precisions or request.calibration is None:
+        return None
+    middle = offer.sizes.index(default_size)
+    sizes = offer.sizes[max(0, middle - 1) : middle + 2]
+    return calibrating.choose(request.calibration, request.calibration_count, sizes, request.calibration_images)
+
+
+def _int8(model: Nano, kernel: int, calibration: calibrating.Calibration) -> tuple[writer.Graphs, dict[str, Any]]:
+    """Both graphs with the dense one quantised, and what the provenance says of it."""
+    pictures = list(calibrating.pictures(calibration, model.settings))
     with telemetry.off():
-        dense, person = export(model, kernel)
-    return (quantise(dense, pictures), person), calibrating.facts(chosen)
+        dense, person = export(centred(model, pictures), kernel)
+    in_float = [*FLOAT_MODULES, *(f"{pattern} and what follows" for pattern in FLOAT_FROM)]
+    return (quantise(dense, pictures), person), {**calibrating.facts(calibration), "in_float": in_float}
 
 
 def load(path: Path, preset: str | None, skeleton: str | None) -> Any:

@@ -68,7 +68,7 @@ def _in_folder(folder: Path) -> list[Path]:
 def _listed(file: Path, folder: Path) -> list[Path]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        names = [record["file_name"] for record in content["images"]]
+        names = [Path(record["file_name"]) for record in content["images"]]
     except OSError as error:
         raise DataError(f"can't read {file}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

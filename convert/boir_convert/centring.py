@@ -8,6 +8,7 @@ padding, so a mean taken off in front of it can be given back in its bias, exact
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import cast
 
@@ -21,13 +22,16 @@ from boir_train.model.nano import Nano
 
 
 @torch.no_grad()
-def centre(model: Nano, pictures: Iterable[NDArray[np.uint8]]) -> None:
-    """Change `model` in place; what it computes stays what it was, up to rounding.
+def centred(model: Nano, pictures: Iterable[NDArray[np.uint8]]) -> Nano:
+    """Return a network with centred channels that computes what `model` does, up to rounding.
+
+    It is a copy through and through: graphs that were exported from `model` may share memory with its weights.
 
     Args:
         model: in evaluation mode.
         pictures: uint8 BGR [1, H, W, 3], as the dense graph takes them; the means are theirs.
     """
+    model = copy.deepcopy(model)
     blocks = model.backbone.blocks
     means = _means(model, pictures)
     for index, block in enumerate(blocks):
@@ -36,6 +40,7 @@ def centre(model: Nano, pictures: Iterable[NDArray[np.uint8]]) -> None:
         cast(Tensor, cast(nn.Conv2d, block.project).bias).sub_(own)
         for reader in _readers(model, index):
             cast(Tensor, reader.bias).add_(reader.weight[:, :, 0, 0] @ shift)
+    return model
 
 
 def _readers(model: Nano, index: int) -> list[nn.Conv2d]:

@@ -39,12 +39,7 @@ def write(
         InputError: `out` exists and may not be replaced, its parent is missing, or the disk refuses.
         BundleError: what was written doesn't verify.
     """
-    if not out.parent.is_dir():
-        raise InputError(f"the folder {out.parent} does not exist: make it, or choose another place for the bundle")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists: choose another place, or say --overwrite to replace it")
-    if out.exists() and not (out / bundle.MANIFEST_NAME).is_file():
-        raise InputError(f"{out} exists and is not a bundle, so it won't be replaced: choose another place")
+    check_place(out, overwrite=overwrite)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         for precision, (dense, person) in graphs.items():
@@ -64,6 +59,20 @@ def write(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return made
+
+
+def check_place(out: Path, *, overwrite: bool) -> None:
+    """Make sure that a bundle may be written to the folder `out`.
+
+    Raises:
+        InputError: `out` exists and may not be replaced, or its parent is missing.
+    """
+    if not out.parent.is_dir():
+        raise InputError(f"the folder {out.parent} does not exist: make it, or choose another place for the bundle")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists: choose another place, or say --overwrite to replace it")
+    if out.exists() and not (out / bundle.MANIFEST_NAME).is_file():
+        raise InputError(f"{out} exists and is not a bundle, so it won't be replaced: choose another place")
 
 
 def _entry(path: Path) -> FileEntry:

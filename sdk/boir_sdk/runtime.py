@@ -259,7 +259,7 @@ class Runtime:
             shape = self._shapes.get(key)
             if shape is None:
                 shape = self._shapes[key] = _Shape(self, height, width)
-                self._effective = _type_name(shape.dense.get_property("INFERENCE_PRECISION_HINT"))
+                self._effective = _effective_precision(shape.dense)
             self._shapes.move_to_end(key)
             while len(self._shapes) > COMPILED_SHAPES:
                 self._shapes.popitem(last=False)
@@ -304,6 +304,18 @@ def _check_device(core: ov.Core, options: Options) -> None:
     lacks_bf16 = first == "CPU" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if options.precision == "bf16" and lacks_bf16:
         raise InferenceError("this processor has no bfloat16: use precision fp32 or fp16")
+
+
+def _effective_precision(compiled: ov.CompiledModel) -> str:
+    """The type that floats are computed in, after `int8+` when convolutions really run in eight bits.
+
+    A quantised graph doesn't have to: a device without 8-bit kernels computes it in float, and only the graph as
+    compiled tells. The input's own uint8 says nothing, so convolutions are what counts.
+    """
+    floats = _type_name(compiled.get_property("INFERENCE_PRECISION_HINT"))
+    layers = [operation.get_rt_info() for operation in compiled.get_runtime_model().get_ops()]
+    kinds = {layer["runtimePrecision"].astype(str) for layer in layers if "Conv" in layer["layerType"].astype(str)}
+    return f"int8+{floats}" if kinds & {"i8", "u8"} else floats
 
 
 def _type_name(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from boir_convert import card, writer
 from boir_convert.build import Request, build
 from boir_convert.cli.main import main
 from boir_sdk import PoseEstimator, bundle, image, warp
-from boir_sdk.errors import BoirError, CheckpointError, ConfigError, InputError
+from boir_sdk.errors import BoirError, CheckpointError, ConfigError, InferenceError, InputError
 from boir_sdk.runtime import Options, Runtime
 from boir_train import build_model, checkpoint
 from boir_train.inference import infer
@@ -83,6 +84,15 @@ def test_the_public_start_builds_a_bundle_twice_the_same(shared, tmp_path):
         assert len(estimator(ROOT / "demos" / "people.jpg")) >= 2
 
 
+def test_bf16_is_used_or_refused_by_name(made):
+    try:
+        with PoseEstimator(made, size=256, precision="bf16") as estimator:
+            estimator(ROOT / "demos" / "people.jpg")
+            assert estimator.info["precision"]["effective"] == "bf16"
+    except InferenceError as error:
+        assert "bfloat16" in str(error)
+
+
 def test_manifest_tells_where_it_comes_from(weights, made):
     manifest = bundle.read(made).manifest
     assert manifest.preset == "nano"
@@ -102,6 +112,8 @@ def test_manifest_tells_where_it_comes_from(weights, made):
         ({"precisions": ("fp64",)}, ConfigError, "fp64"),
         ({"precisions": ()}, ConfigError, "none"),
         ({"default_size": 300}, ConfigError, "300"),
+        ({"calibration": ROOT / "demos"}, ConfigError, "isn't asked for"),
+        ({"calibration": ROOT / "demos", "calibration_count": 0, "precisions": ("int8",)}, ConfigError, "at least one"),
     ],
 )
 def test_impossible_requests(weights, tmp_path, changes, error, says):
@@ -119,6 +131,40 @@ def test_an_existing_bundle_is_kept_unless_told(weights, tmp_path):
     build(Request(checkpoint=weights, out=out, version="new", overwrite=True))
     assert bundle.read(out).manifest.version == "new"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_place_that_is_taken_is_refused_before_any_work(tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="--overwrite"):
+        build(Request(checkpoint=tmp_path / "nowhere.safetensors", out=tmp_path / "out"))
+
+
+def test_calibration_leaves_the_float_graphs_of_the_same_bundle_alone(tmp_path, monkeypatch):
+    """Centring changed weights that the graphs exported before shared, and not all of them: g and h were wrong."""
+    monkeypatch.setattr("boir_convert.build.quantise", lambda dense, pictures: dense)
+    torch.manual_seed(4)
+    model = build_model("nano", "coco17")
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter)  # OpenVINO leaves out biases that are zero
+    weights = tmp_path / "nano.safetensors"
+    checkpoint.save(weights, model.state_dict())
+    request = Request(checkpoint=weights, out=tmp_path / "fp16")
+    alone = build(request).files
+    request = dataclasses.replace(
+        request, out=tmp_path / "both", precisions=("fp16", "int8"), calibration=ROOT / "demos"
+    )
+    files = build(request).files
+    assert files["fp16/dense.bin"] == alone["fp16/dense.bin"]
+    assert files["int8/dense.bin"] != files["fp16/dense.bin"]
+
+
+def test_int8_of_the_papers_networks_is_refused(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("boir_convert.build.load", lambda *_: build_model("w32", "coco17"))
+    request = Request(checkpoint=weights, out=tmp_path / "out", precisions=("int8",), calibration=ROOT / "demos")
+    with pytest.raises(ConfigError, match="not for w32"):
+        build(request)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_no_bundle_is_never_replaced(weights, tmp_path):

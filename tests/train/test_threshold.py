@@ -36,6 +36,13 @@ def test_against_a_search(seed):
     assert f1[best.score] == pytest.approx(best.f1)
 
 
+def test_caution_asks_for_precision():
+    made = matches([0.9, 0.8, 0.7, 0.6, 0.5], [1, 1, 0, 0, 1], people=3)
+    assert best_threshold(made).score == 0.8
+    everybody = matches([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 1], people=3)
+    assert (best_threshold(everybody).score, best_threshold(everybody, 0.3).score) == (0.6, 0.9)
+
+
 @pytest.mark.parametrize(("scores", "hit", "people"), [([], [], 3), ([0.5], [0], 3), ([0.5], [0], 0)])
 def test_nobody(scores, hit, people):
     assert best_threshold(matches(scores, hit, people)) is None

@@ -5,20 +5,39 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from boir_sdk import bundle as bundles
 from boir_sdk import image
+from boir_sdk.errors import ConfigError
 from boir_sdk.estimator import PoseEstimator
-from boir_train import bootstrap
+from boir_train import bootstrap, subject
 from boir_train.evaluation import evaluate
 
 Detect = Callable[[NDArray[np.uint8]], list[dict[str, Any]]]
+Progress = Callable[[Sequence[Any]], Iterable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An entrant that is compiled, or compiles at its first picture, and stays so.
+
+    Attributes:
+        detect: BGR picture [H, W, 3] to COCO results without `image_id`; decoding and suppression included.
+        precision: tells what it computes in; to be asked after a picture.
+    """
+
+    detect: Detect
+    precision: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +47,35 @@ class Entrant:
     Attributes:
         model: what a line of the plot is called.
         size: network size, pixels.
-        detect: BGR picture [H, W, 3] to COCO results without `image_id`; decoding and suppression included.
-        precision: what it computes in, to be asked after a run.
+        own: a bundle of ours; false for a peer.
+        key: all that its accuracy depends on, as text.
+        start: gives it running, for the length of a `with` block.
     """
 
     model: str
     size: int
-    detect: Detect
-    precision: Callable[[], str]
+    own: bool
+    key: str
+    start: Callable[[], AbstractContextManager[Running]]
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Keypoint AP on a set of pictures and its 95 % bootstrap interval, 0..1, and what was computed in."""
+
+    ap: float
+    low: float
+    high: float
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """End-to-end milliseconds of a picture, and their median over that of the first entrant in the same run."""
+
+    median_ms: float
+    p90_ms: float
+    ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,106 +83,179 @@ class Point:
     """A measured entrant.
 
     Attributes:
-        model, size: of the entrant.
+        model, size, own: of the entrant.
         precision: what it computed in.
-        ap: keypoint AP by set of pictures, 0..1.
-        interval: 95 % bootstrap interval of each.
-        median_ms, p90_ms: end-to-end time of a picture.
-        ratio: median time over the first entrant's in the same rounds.
+        accuracy: by name of the set of pictures.
+        timing: None if only accuracy was measured.
     """
 
     model: str
     size: int
+    own: bool
     precision: str
-    ap: Mapping[str, float]
-    interval: Mapping[str, tuple[float, float]]
-    median_ms: float
-    p90_ms: float
-    ratio: float
+    accuracy: Mapping[str, Accuracy]
+    timing: Timing | None
 
 
-def bundle_entrant(bundle: str, precision: str | None, size: int, threads: int, score_threshold: float) -> Entrant:
-    """Open a bundle at one size; `precision` None is its default."""
-    estimator = PoseEstimator(bundle, size=size, precision=precision, threads=threads, score_threshold=score_threshold)
-    asked = estimator.info["precision"]["asked"]
-    name = f"{estimator.info['model']} {asked}"
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Our point against the line of one peer.
 
-    def detect(image_bgr: NDArray[np.uint8]) -> list[dict[str, Any]]:
-        return estimator(image_bgr).to_coco(0)
+    Attributes:
+        model, size: of our point.
+        rival: the peer.
+        rival_ap: AP that its line gives at our time, 0..1; None outside of the times it was measured at.
+        words: whether ours lies above.
+    """
 
-    return Entrant(name, size, detect, lambda: str(estimator.info["precision"]["effective"]))
+    model: str
+    size: int
+    rival: str
+    rival_ap: float | None
+    words: str
+
+
+def bundle_entrants(
+    folder: str, precision: str | None, sizes: Sequence[int], threads: int, score_threshold: float
+) -> tuple[list[Entrant], str]:
+    """Verify a bundle and enter it at every size, called by its folder.
+
+    Args:
+        folder: of the bundle, or `default`.
+        precision: as `PoseEstimator` takes it; None for the bundle's default.
+        sizes: network pixels.
+        threads: of the CPU.
+        score_threshold: people below it are left out, 0..1.
+
+    Returns:
+        The entrants, and OpenVINO's name of the type that they compute floats in.
+
+    Raises:
+        BundleError, InputError: the bundle or the precision isn't there.
+        ConfigError: a size isn't offered, or the skeleton isn't that of COCO.
+    """
+    found = bundles.read(folder)
+    if found.manifest.skeleton != "coco17":
+        raise ConfigError(f"{folder} has the skeleton {found.manifest.skeleton}: only coco17 can be compared")
+    missing = [size for size in sizes if size not in found.manifest.sizes]
+    if missing:
+        raise ConfigError(
+            f"{folder} has no size {missing[0]}: choose --sizes among {', '.join(map(str, found.manifest.sizes))}"
+        )
+
+    @contextmanager
+    def start(size: int) -> Iterator[Running]:
+        made = PoseEstimator(folder, size=size, precision=precision, threads=threads, score_threshold=score_threshold)
+        with made as estimator:
+            yield Running(
+                lambda image_bgr: estimator(image_bgr).to_coco(0), lambda: str(estimator.info["precision"]["effective"])
+            )
+
+    with PoseEstimator(folder, precision=precision) as probe:  # compiles nothing: no picture is given
+        asked = probe.info["precision"]["asked"]
+        hint = probe.info["precision"]["hint"]
+    digest = subject.sha256_of(found.path / bundles.MANIFEST_NAME)
+    name = f"{'default' if folder == 'default' else found.path.name} {asked}"
+    entered = [
+        Entrant(name, size, True, f"{digest}:{size}:{asked}:{score_threshold}", partial(start, size)) for size in sizes
+    ]
+    return entered, str(hint)
 
 
 def measure_ap(
-    detect: Detect, annotations: Mapping[str, Any], folder: Path, progress: Callable[[Iterable[Any]], Iterable[Any]]
-) -> tuple[float, tuple[float, float]]:
-    """AP of all annotated pictures and its 95 % bootstrap interval (COCO protocol, EXIF orientation ignored)."""
+    running: Running, annotations: Mapping[str, Any], pictures: Sequence[tuple[Any, Path]], progress: Progress
+) -> Accuracy:
+    """AP of all annotated pictures by the COCO protocol, without flip test.
+
+    Args:
+        running: the model.
+        annotations: COCO-style, with somebody in them.
+        pictures: id and file of every picture (EXIF orientation is ignored).
+        progress: goes around the pictures.
+    """
     found: list[dict[str, Any]] = []
-    for record in progress(annotations["images"]):
-        picture = image.read(folder / Path(record["file_name"]).name, exif=False)
-        found += [{**person, "image_id": record["id"]} for person in detect(picture)]
+    for number, path in progress(pictures):
+        picture = image.read(path, exif=False)
+        found += [{**person, "image_id": number} for person in running.detect(picture)]
     result = evaluate(annotations, found, "coco")
-    low, high = bootstrap.interval(result.matches)
-    return result.stats["AP"], (low, high)
+    return Accuracy(result.stats["AP"], *bootstrap.interval(result.matches), running.precision())
 
 
 def measure_times(
-    entrants: Sequence[Entrant],
+    detectors: Sequence[Detect],
     pictures: Sequence[NDArray[np.uint8]],
     repeats: int,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    threads: int,
+    progress: Progress = iter,
 ) -> list[list[float]]:
-    """Milliseconds of every call, by entrant.
+    """Milliseconds of every call, by detector, each in the order of pictures and repeats.
 
-    Entrants take turns on each picture, and the turn starts with another one each time, so that whatever else the
-    machine does falls on all alike.
+    Detectors take turns on each picture, and another one starts each time, so that whatever else the machine does falls
+    on all alike. Before that each sees every picture once, so that nothing is left to be compiled. OpenCV has `threads`
+    threads meanwhile.
     """
-    for entrant in entrants:
-        for shape in {picture.shape for picture in pictures}:
-            entrant.detect(next(picture for picture in pictures if picture.shape == shape))
-    taken: list[list[float]] = [[] for _ in entrants]
-    rounds = [(repeat, index) for repeat in range(repeats) for index in range(len(pictures))]
-    for turn, (_, index) in enumerate(progress(rounds)):
-        for step in range(len(entrants)):
-            who = (turn + step) % len(entrants)
-            start = time.perf_counter()
-            entrants[who].detect(pictures[index])
-            taken[who].append(1e3 * (time.perf_counter() - start))
+    taken: list[list[float]] = [[] for _ in detectors]
+    rounds = [(repeat, index) for repeat in range(repeats + 1) for index in range(len(pictures))]
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(threads)
+    try:
+        for turn, (repeat, index) in enumerate(progress(rounds)):
+            for step in range(len(detectors)):
+                who = (turn + step) % len(detectors)
+                start = time.perf_counter()
+                detectors[who](pictures[index])
+                if repeat > 0:
+                    taken[who].append(1e3 * (time.perf_counter() - start))
+    finally:
+        cv2.setNumThreads(before)
     return taken
 
 
-def ap_at(points: Sequence[Point], name: str, milliseconds: float) -> float | None:
-    """AP on set `name` that a model's line gives at a time, between its points; None outside of them.
+def timings(taken: Sequence[Sequence[float]]) -> list[Timing]:
+    """Sum up what `measure_times` gave."""
+    base = float(np.median(taken[0]))
+    return [
+        Timing(float(np.median(times)), float(np.quantile(times, 0.9)), float(np.median(times)) / base)
+        for times in taken
+    ]
 
-    A line is what can be had within a time: a slower point that is worse than a faster one doesn't lower it.
+
+def ap_at(line: Iterable[tuple[float, float]], milliseconds: float) -> float | None:
+    """AP that a model's (milliseconds, AP) points give at a time, linear between them; None outside of them.
+
+    A model isn't worse for having slower points: where AP falls with time, the best of the faster points counts.
     """
-    line = sorted((point.median_ms, point.ap[name]) for point in points)
-    times = [at for at, _ in line]
-    if not line or not times[0] <= milliseconds <= times[-1]:
+    points = sorted(line)
+    times = [at for at, _ in points]
+    if not points or not times[0] <= milliseconds <= times[-1]:
         return None
-    best = np.maximum.accumulate([ap for _, ap in line])
-    return float(np.interp(milliseconds, times, best))
+    return float(np.interp(milliseconds, times, np.maximum.accumulate([ap for _, ap in points])))
 
 
-def verdicts(points: Sequence[Point], own: str, name: str) -> list[dict[str, Any]]:
-    """How each point of model `own` stands against every other model's line at equal time, on set `name`."""
-    models = dict.fromkeys(point.model for point in points)
+def verdicts(points: Sequence[Point], name: str) -> list[Verdict]:
+    """How each of our points stands against every peer's line at equal time, on set `name`; timed points only."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for point in points:
+        if not point.own and point.timing is not None:
+            lines.setdefault(point.model, []).append((point.timing.median_ms, point.accuracy[name].ap))
     result = []
-    for rival in models:
-        if rival == own:
-            continue
-        line = [point for point in points if point.model == rival]
-        for point in points:
-            if point.model == own:
-                theirs = ap_at(line, name, point.median_ms)
-                ahead = None if theirs is None else point.ap[name] - theirs
-                facts = {"rival": rival, "size": point.size, "median_ms": point.median_ms, "ap": point.ap[name]}
-                result.append({**facts, "rival_ap": theirs, "ahead": ahead})
+    for point in points:
+        if point.own and point.timing is not None:
+            for rival, line in lines.items():
+                theirs = ap_at(line, point.timing.median_ms)
+                result.append(Verdict(point.model, point.size, rival, theirs, _words(point.accuracy[name], theirs)))
     return result
 
 
+def _words(ours: Accuracy, theirs: float | None) -> str:
+    if theirs is None:
+        return "outside range"
+    word = "above" if ours.ap > theirs else "below" if ours.ap < theirs else "equal"
+    return f"{word}, theirs inside our interval" if ours.low <= theirs <= ours.high else word
+
+
 def machine(threads: int) -> dict[str, Any]:
-    """What the times depend on."""
+    """What the times depend on, as it is now; `load` is the average of the last minute, 5 and 15."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

@@ -1,11 +1,15 @@
-"""`boir-train benchmark`: AP against end-to-end milliseconds, ours and other people's."""
+"""`boir-train benchmark speed`: AP against end-to-end milliseconds, ours and other people's."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
+import sys
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,199 +17,360 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from boir_sdk import bundle as bundles
 from boir_sdk import image
 from boir_sdk.cli.files import write_atomic
+from boir_sdk.cli.interrupt import INTERRUPTED
 from boir_sdk.errors import ConfigError, DataError
 from boir_train import benchmark, peers, plot, subject
-from boir_train.benchmark import Entrant, Point
+from boir_train.benchmark import Accuracy, Entrant, Point, Timing, Verdict
 from boir_train.evaluation import load_annotations
 
 DESCRIPTION = """\
-Measure bundles, and other models beside them, at several network sizes: keypoint AP with its 95 % interval on annotated
-pictures, and the time from a picture in memory to its poses (decoding and suppression included). The times come from
-one run in which all take turns on the same pictures with the same number of threads; compare them within the run only,
-and let nothing else run meanwhile. AP doesn't depend on that: it is kept in OUT/partial.json, so a run that was
-interrupted, or is repeated for its times, doesn't measure it again.
+Measure bundles, and other models beside them, at several network sizes: keypoint AP (COCO protocol, no flip test) with
+its 95 % interval on annotated pictures, and the time from a picture in memory to its poses (decoding and suppression
+included, reading the file not). The times come from one run in which all take turns on the same pictures with the same
+number of threads, peers computing floats in the type that the first bundle does. Compare times within a run only, and
+let nothing else run meanwhile. AP doesn't depend on that: it is kept in OUT/partial.json, so a run that was
+interrupted, or is repeated for its times, doesn't measure it again; delete that file after a change of code.
 """
 EPILOG = """\
 examples:
-  boir-train benchmark --bundle default --set val val.json val --out out
-  boir-train benchmark --bundle default --bundle nano-bundle:int8 --peers shared/peers --sizes 256 384 512 \\
-      --set val val.json val --set crowded crowded.json crowded --out out
+  boir-train benchmark speed --bundle default --annotations val.json --images val --out out
+  boir-train benchmark speed --bundle default --bundle nano-bundle:int8 --peers shared/peers --sizes 256 384 512 \\
+      --set val=val.json=val --set crowded=crowded.json=crowded --out out
+  boir-train benchmark speed --bundle default --set val=val.json=val --out out --pictures-for-time 0    (AP now,
+      and the times later, on a quiet machine, by the same command without the last option)
 
-OUT gets benchmark.json, benchmark.md and ap_against_ms.png (for the first set; needs matplotlib).
+OUT gets benchmark.json, benchmark.md and ap_vs_ms.png (for the first set; needs matplotlib).
 exit codes: 0 done, 1 failed (the message says why), 2 wrong usage, 130 interrupted
 """
 PARTIAL = "partial.json"
 
+Sets = dict[str, "Pictures"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pictures:
+    """A set of annotated pictures: parsed annotations, their hash, and id, file and size (height, width) of each."""
+
+    annotations: dict[str, Any]
+    sha256: str
+    files: list[tuple[Any, Path]]
+    shapes: list[tuple[int, int]]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments on `parser`."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description, parser.epilog = DESCRIPTION, EPILOG
-    parser.add_argument(
-        "--bundle", action="append", required=True, metavar="B[:PRECISION]", help="'default' or a folder; repeatable"
+    """Declare the command's tasks and their arguments on `parser`."""
+    parser.description = "Measure models beside each other."
+    tasks = parser.add_subparsers(dest="task", metavar="TASK", required=True)
+    speed = tasks.add_parser(
+        "speed",
+        help="AP against milliseconds, of bundles and of other people's models",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--peers", type=Path, metavar="DIR", help="folder with run_peer.py and the models it runs")
-    parser.add_argument(
-        "--sizes", type=int, nargs="+", default=[256, 384, 448, 512], help="network sizes (%(default)s)"
+    speed.add_argument(
+        "--bundle",
+        action="append",
+        required=True,
+        type=_bundle,
+        metavar="B[:PRECISION]",
+        help="'default' or a bundle's folder, and which of its precisions; repeatable, ratios are to the first",
     )
-    parser.add_argument(
-        "--set", nargs=3, action="append", required=True, metavar=("NAME", "FILE", "DIR"), help="annotated pictures"
+    speed.add_argument("--peers", type=Path, metavar="DIR", help="folder with run_peer.py and the models it runs")
+    speed.add_argument(
+        "--sizes",
+        type=_positive,
+        nargs="+",
+        default=[256, 320, 384, 448, 512],
+        metavar="PX",
+        help="network sizes (default: 256 320 384 448 512)",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of each model (%(default)s)")
-    parser.add_argument(
-        "--pictures", type=int, default=16, help="pictures of the first set that are timed (%(default)s)"
+    speed.add_argument("--annotations", type=Path, metavar="FILE", help="COCO-style keypoint JSON of the first set")
+    speed.add_argument("--images", type=Path, metavar="DIR", help="its pictures; the set is called by this folder")
+    speed.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_set,
+        dest="sets",
+        metavar="NAME=FILE=DIR",
+        help="annotated pictures; repeatable, times and plot are of the first",
     )
-    parser.add_argument("--repeats", type=int, default=3, help="times that each is timed (%(default)s)")
-    parser.add_argument(
-        "--score-threshold", type=float, default=0.02, help="of bundles, for AP and times alike (%(default)s)"
+    speed.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    speed.add_argument("--threads", type=_positive, default=2, metavar="N", help="CPU threads of each model (2)")
+    speed.add_argument(
+        "--pictures-for-time",
+        type=_natural,
+        default=24,
+        metavar="N",
+        help="pictures that are timed, of the most frequent size (24); 0 measures AP only",
     )
-    parser.add_argument("--json", action="store_true", help="print benchmark.json instead of the table")
+    speed.add_argument("--repeats", type=_positive, default=3, metavar="N", help="times that each is timed (3)")
+    speed.add_argument(
+        "--score-threshold",
+        type=_fraction,
+        default=0.02,
+        metavar="S",
+        help="of bundles, for AP and times alike (0.02)",
+    )
+    speed.add_argument("--json", action="store_true", help="print benchmark.json instead of the table")
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
+
+
+def _fraction(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"must be 0 to 1, got {text}")
+    return number
+
+
+def _bundle(text: str) -> tuple[str, str | None]:
+    """Split `B:PRECISION`; a colon that belongs to the path (a drive's, or one inside of it) is left alone."""
+    folder, colon, precision = text.rpartition(":")
+    if not colon or Path(text).is_dir() or set(precision) & set("/\\"):
+        return text, None
+    if not folder or not precision:
+        raise argparse.ArgumentTypeError(f"expected BUNDLE or BUNDLE:PRECISION, got {text!r}")
+    return folder, precision
+
+
+def _set(text: str) -> tuple[str, Path, Path]:
+    parts = text.split("=")
+    if len(parts) != 3 or not all(parts):
+        raise argparse.ArgumentTypeError(f"expected NAME=ANNOTATIONS=IMAGES, got {text!r}")
+    return parts[0], Path(parts[1]), Path(parts[2])
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, write and print.
+    """Measure, write and print; returns the exit code.
 
     Raises:
-        ConfigError: an argument makes no sense.
-        DataError: a set or the peers can't be read.
+        BoirError: the user can mend it; the message says how.
     """
-    if min(args.threads, args.pictures, args.repeats, *args.sizes) < 1:
-        raise ConfigError("--threads, --pictures, --repeats and --sizes must be positive")
-    sets = {name: (load_annotations(Path(file), "coco"), Path(folder)) for name, file, folder in args.set}
-    first = args.set[0][0]
-    args.out.mkdir(parents=True, exist_ok=True)
-    keyed = _entrants(args)
-    figures = _accuracies(args, keyed, sets)
-    entrants = [entrant for _, entrant in keyed]
-    pictures = _timed_pictures(*sets[first], args.pictures)
-    before = benchmark.machine(args.threads)
-    quiet = args.json or None
-    taken = benchmark.measure_times(
-        entrants, pictures, args.repeats, lambda rounds: tqdm(list(rounds), desc="times", disable=quiet)
-    )
-    base = float(np.median(taken[0]))
-    points = [
-        Point(
-            entrant.model,
-            entrant.size,
-            entrant.precision(),
-            {name: figures[key][name][0] for name in sets},
-            {name: (figures[key][name][1], figures[key][name][2]) for name in sets},
-            float(np.median(times)),
-            float(np.quantile(times, 0.9)),
-            float(np.median(times)) / base,
-        )
-        for (key, entrant), times in zip(keyed, taken, strict=True)
-    ]
-    own = points[0].model
-    report = {
-        "machine": before,
-        "versions": subject.versions(),
-        "score_threshold": args.score_threshold,
-        "timed": {"pictures": len(pictures), "shape": list(pictures[0].shape[:2]), "repeats": args.repeats},
-        "sets": {name: len(content["images"]) for name, (content, _) in sets.items()},
-        "points": [dataclasses.asdict(point) for point in points],
-        "verdicts": benchmark.verdicts(points, own, first),
-    }
-    write_atomic(args.out / "benchmark.json", (json.dumps(report, indent=2) + "\n").encode())
-    table = "\n".join(_markdown(report, own, first)) + "\n"
+    if args.pictures_for_time:
+        plot.check()
+    sets = _sets(args)
+    entrants = _entrants(args)
+    try:
+        known = _accuracies(args, entrants, sets)
+        report = _report(args, entrants, sets, known)
+    except KeyboardInterrupt:
+        print(f"interrupted; what was measured is kept in {args.out / PARTIAL}: run it again to go on", file=sys.stderr)
+        return INTERRUPTED
+    first = next(iter(sets))
+    table = "\n".join(_markdown(report)) + "\n"
+    text = json.dumps(report, indent=2, default=dataclasses.asdict)
+    write_atomic(args.out / "benchmark.json", (text + "\n").encode())
     write_atomic(args.out / "benchmark.md", table.encode())
-    plot.ap_against_time(
-        points, first, f"{before['threads']} threads, {before['processor']}", args.out / "ap_against_ms.png"
-    )
-    print(json.dumps(report) if args.json else table, end="\n" if args.json else "")
+    if report["timed"] is not None:
+        title = f"{args.threads} threads, {report['machine']['processor']}"
+        write_atomic(args.out / "ap_vs_ms.png", plot.ap_against_time(report["points"], first, title))
+    print(text if args.json else table, end="\n" if args.json else "")
     return 0
 
 
-def _entrants(args: argparse.Namespace) -> list[tuple[str, Entrant]]:
-    """All entrants with the key that their accuracy is kept under."""
-    result = []
-    for text in args.bundle:
-        name, _, precision = text.partition(":")
-        manifest = bundles.read(name)
-        digest = subject.sha256_of(manifest.path / bundles.MANIFEST_NAME)
-        for size in args.sizes:
-            key = f"{digest}:{precision or manifest.manifest.default_precision}:{size}:{args.score_threshold}"
-            entrant = benchmark.bundle_entrant(name, precision or None, size, args.threads, args.score_threshold)
-            result.append((key, entrant))
+def _sets(args: argparse.Namespace) -> Sets:
+    """The annotated pictures, all of them there."""
+    if (args.annotations is None) != (args.images is None):
+        raise ConfigError("--annotations and --images go together")
+    named = list(args.sets)
+    if args.annotations is not None:
+        named.insert(0, (args.images.resolve().name, args.annotations, args.images))
+    if not named:
+        raise ConfigError("no annotated pictures: give --annotations and --images, or --set NAME=ANNOTATIONS=IMAGES")
+    sets: Sets = {}
+    for name, file, folder in named:
+        if name in sets:
+            raise ConfigError(f"two sets are called {name}: give each its own name")
+        sets[name] = _pictures(file, folder)
+    return sets
+
+
+def _pictures(file: Path, folder: Path) -> Pictures:
+    content = load_annotations(file, "coco")
+    records = content["images"]
+    if not any(person["num_keypoints"] > 0 and not person["iscrowd"] for person in content["annotations"]):
+        raise DataError(f"{file} has nobody with keypoints: AP can't be measured on it")
+    lacking = [record["id"] for record in records if not {"file_name", "height", "width"} <= record.keys()]
+    if lacking:
+        raise DataError(f"image {lacking[0]} of {file} lacks file_name, height or width ({len(lacking)} such)")
+    named = [(record["id"], folder / record["file_name"]) for record in records]
+    found = [(number, path if path.is_file() else folder / path.name) for number, path in named]
+    missing = [path for _, path in found if not path.is_file()]
+    if missing:
+        raise DataError(f"{len(missing)} of {len(found)} pictures aren't in {folder}, the first is {missing[0].name}")
+    shapes = [(record["height"], record["width"]) for record in records]
+    return Pictures(content, subject.sha256_of(file), found, shapes)
+
+
+def _entrants(args: argparse.Namespace) -> list[Entrant]:
+    """Everyone to be measured, ours first."""
+    sizes = list(dict.fromkeys(args.sizes))
+    entered: list[Entrant] = []
+    hints = []
+    for folder, precision in args.bundle:
+        ours, hint = benchmark.bundle_entrants(folder, precision, sizes, args.threads, args.score_threshold)
+        entered += ours
+        hints.append(hint)
     if args.peers is not None:
-        runner = peers.load_runner(args.peers)
-        digest = subject.sha256_of(args.peers / peers.RUNNER)
-        result += [
-            (f"{digest}:{entrant.model}:{entrant.size}", entrant)
-            for entrant in peers.entrants(runner, args.sizes, args.threads)
-        ]
-    return result
+        entered += peers.entrants(args.peers, sizes, args.threads, hints[0])
+    for (model, size), count in Counter((entrant.model, entrant.size) for entrant in entered).items():
+        if count > 1:
+            raise ConfigError(f"{count} models would be called {model!r} at size {size}: copy one to another folder")
+    return entered
 
 
-def _accuracies(
-    args: argparse.Namespace, keyed: list[tuple[str, Entrant]], sets: dict[str, tuple[dict[str, Any], Path]]
-) -> dict[str, dict[str, list[float]]]:
-    """AP, low and high of every entrant and set; what was measured before is taken from the partial results."""
-    digests = {name: subject.sha256_of(Path(file)) for name, file, _ in args.set}
-    partial = args.out / PARTIAL
-    known: dict[str, list[float]] = json.loads(partial.read_text(encoding="utf-8")) if partial.is_file() else {}
-    figures: dict[str, dict[str, list[float]]] = {}
-    for key, entrant in keyed:
-        figures[key] = {}
-        for name, (truth, folder) in sets.items():
-            place = f"{key}:{digests[name]}"
-            if place not in known:
+def _accuracies(args: argparse.Namespace, entrants: list[Entrant], sets: Sets) -> dict[str, Accuracy]:
+    """The accuracy of every entrant and set by `_key`; what was measured before is taken from the partial results."""
+    kept = args.out / PARTIAL
+    known = _read_partial(kept)
+    for entrant in entrants:
+        left = {name: found for name, found in sets.items() if _key(entrant, found) not in known}
+        if not left:
+            continue
+        with entrant.start() as running:
+            for name, found in left.items():
                 label = f"{entrant.model} {entrant.size} {name}"
-                ap, interval = benchmark.measure_ap(
-                    entrant.detect,
-                    truth,
-                    folder,
-                    lambda records, label=label: tqdm(records, desc=label, disable=args.json or None),
+                known[_key(entrant, found)] = benchmark.measure_ap(
+                    running,
+                    found.annotations,
+                    found.files,
+                    partial(tqdm, desc=label, unit="picture", disable=args.json or None),
                 )
-                known[place] = [ap, *interval]
-                write_atomic(partial, json.dumps(known).encode())
-            figures[key][name] = known[place]
-    return figures
+                content = {key: dataclasses.asdict(accuracy) for key, accuracy in known.items()}
+                write_atomic(kept, json.dumps(content, indent=1).encode())
+    return known
 
 
-def _timed_pictures(annotations: dict[str, Any], folder: Path, count: int) -> list[NDArray[np.uint8]]:
+def _key(entrant: Entrant, pictures: Pictures) -> str:
+    versions = subject.versions()
+    return f"{entrant.key}:{pictures.sha256}:openvino-{versions.get('openvino')}:boir-sdk-{versions.get('boir-sdk')}"
+
+
+def _read_partial(path: Path) -> dict[str, Accuracy]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {key: Accuracy(**fields) for key, fields in content.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} isn't what this command writes ({error}): delete it, or give another --out") from error
+
+
+def _report(
+    args: argparse.Namespace, entrants: list[Entrant], sets: Sets, known: dict[str, Accuracy]
+) -> dict[str, Any]:
+    """Measure the times, and put together all that is written; dataclasses are left as they are."""
+    first = next(iter(sets))
+    before = benchmark.machine(args.threads)
+    timings: Sequence[Timing | None] = [None] * len(entrants)
+    timed = None
+    if args.pictures_for_time:
+        pictures = _timed_pictures(sets[first], args.pictures_for_time)
+        timings = _timings(args, entrants, pictures)
+        height, width = pictures[0].shape[:2]
+        timed = {"set": first, "pictures": len(pictures), "height": height, "width": width, "repeats": args.repeats}
+        timed["load_after"] = benchmark.machine(args.threads)["load"]
+    points = []
+    for entrant, timing in zip(entrants, timings, strict=True):
+        accuracy = {name: known[_key(entrant, found)] for name, found in sets.items()}
+        precision = accuracy[first].precision  # the key says what was asked for, so it is that of the times too
+        points.append(Point(entrant.model, entrant.size, entrant.own, precision, accuracy, timing))
+    return {
+        "machine": before,
+        "versions": subject.versions(),
+        "score_threshold": args.score_threshold,
+        "sets": {name: {"pictures": len(found.files), "sha256": found.sha256} for name, found in sets.items()},
+        "timed": timed,
+        "points": points,
+        "verdicts": {name: benchmark.verdicts(points, name) for name in sets},
+    }
+
+
+def _timings(args: argparse.Namespace, entrants: list[Entrant], pictures: list[NDArray[np.uint8]]) -> list[Timing]:
+    with ExitStack() as stack:
+        detectors = [stack.enter_context(entrant.start()).detect for entrant in entrants]
+        taken = benchmark.measure_times(
+            detectors,
+            pictures,
+            args.repeats,
+            args.threads,
+            partial(tqdm, desc="times", unit="round", disable=args.json or None),
+        )
+    return benchmark.timings(taken)
+
+
+def _timed_pictures(pictures: Pictures, count: int) -> list[NDArray[np.uint8]]:
     """The first pictures of the most frequent size, so that every network has one shape to hold."""
-    shapes = Counter((record["height"], record["width"]) for record in annotations["images"])
-    if not shapes:
-        raise DataError("the first set lists no pictures")
-    height, width = shapes.most_common(1)[0][0]
-    names = [r["file_name"] for r in annotations["images"] if (r["height"], r["width"]) == (height, width)]
-    return [image.read(folder / Path(name).name, exif=False) for name in names[:count]]
+    shape = Counter(pictures.shapes).most_common(1)[0][0]
+    chosen = [path for (_, path), own in zip(pictures.files, pictures.shapes, strict=True) if own == shape]
+    return [image.read(path, exif=False) for path in chosen[:count]]
 
 
-def _markdown(report: dict[str, Any], own: str, first: str) -> list[str]:
+def _markdown(report: dict[str, Any]) -> list[str]:
+    """The tables for a reader, AP in per cent."""
     machine, timed = report["machine"], report["timed"]
-    sets = list(report["sets"])
-    lines = [
-        f"{machine['processor']}, {machine['threads']} threads, load {machine['load'][0]} before the run; "
-        f"{timed['pictures']} pictures of {timed['shape'][1]} x {timed['shape'][0]}, {timed['repeats']} times each, "
-        "all models in turns.",
+    points: list[Point] = report["points"]
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    lines = [f"{machine['processor']}, {machine['cores']} cores; {versions}.", ""]
+    if timed is not None:
+        lines += [
+            f"Time of a picture in memory to its poses: {timed['pictures']} pictures of {timed['width']} x "
+            f"{timed['height']} ({timed['set']}), {timed['repeats']} times each, all models in turns, "
+            f"{machine['threads']} threads each; load {machine['load'][0]} before, {timed['load_after'][0]} after.",
+            "",
+        ]
+    sets = [f"AP {name} (95 %), {facts['pictures']} pictures" for name, facts in report["sets"].items()]
+    lines += [
+        f"AP in per cent, no flip test; bundles leave out people below the score {report['score_threshold']:g}.",
         "",
-        "| model | size | computes in | " + " | ".join(f"AP {name} (95 %)" for name in sets) + " | ms | p90 | ratio |",
+        f"| model | size | computes in | {' | '.join(sets)} | ms | p90 | ratio |",
         "| --- | --- | --- |" + " --- |" * (len(sets) + 3),
     ]
-    for point in report["points"]:
-        cells = [
-            f"{100 * point['ap'][name]:.1f} ({100 * point['interval'][name][0]:.1f} to "
-            f"{100 * point['interval'][name][1]:.1f})"
-            for name in sets
-        ]
-        times = f"{point['median_ms']:.0f} | {point['p90_ms']:.0f} | {point['ratio']:.2f}"
-        lines.append(f"| {point['model']} | {point['size']} | {point['precision']} | {' | '.join(cells)} | {times} |")
-    if report["verdicts"]:
-        lines += ["", f"{own} against the others at equal time ({first}):", ""]
-    for verdict in report["verdicts"]:
-        at = f"size {verdict['size']} ({verdict['median_ms']:.0f} ms)"
-        if verdict["ahead"] is None:
-            lines.append(f"- {verdict['rival']}, {at}: outside its range of times")
-        else:
-            word = "above" if verdict["ahead"] > 0 else "not above"
-            lines.append(
-                f"- {verdict['rival']}, {at}: {100 * verdict['ap']:.1f} against {100 * verdict['rival_ap']:.1f}, {word}"
-            )
+    for point in points:
+        cells = [f"{100 * it.ap:.1f} ({100 * it.low:.1f} to {100 * it.high:.1f})" for it in point.accuracy.values()]
+        time = point.timing
+        times = "- | - | -" if time is None else f"{time.median_ms:.1f} | {time.p90_ms:.1f} | {time.ratio:.2f}"
+        lines.append(f"| {point.model} | {point.size} | {point.precision} | {' | '.join(cells)} | {times} |")
+    for name, found in report["verdicts"].items():
+        if found:
+            lines += [
+                "",
+                f"Ours against what a peer's line gives at our time ({name}):",
+                "",
+                *_verdicts(points, found, name),
+            ]
+    return lines
+
+
+def _verdicts(points: list[Point], found: list[Verdict], name: str) -> list[str]:
+    """One row for each of our points, one column a peer."""
+    rivals = list(dict.fromkeys(verdict.rival for verdict in found))
+    cells = {
+        (verdict.model, verdict.size, verdict.rival): verdict.words
+        if verdict.rival_ap is None
+        else f"{100 * verdict.rival_ap:.1f}: ours is {verdict.words}"
+        for verdict in found
+    }
+    lines = [f"| ours | size | ms | AP | {' | '.join(rivals)} |", "| --- | --- | --- | --- |" + " --- |" * len(rivals)]
+    for point in points:
+        if point.own and point.timing is not None:
+            row = " | ".join(cells[point.model, point.size, rival] for rival in rivals)
+            ap = 100 * point.accuracy[name].ap
+            lines.append(f"| {point.model} | {point.size} | {point.timing.median_ms:.1f} | {ap:.1f} | {row} |")
     return lines

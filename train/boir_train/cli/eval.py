@@ -29,9 +29,12 @@ All pictures of the annotation file are read (EXIF orientation ignored, as the p
 them are compared with the annotated ones, and AP with its relatives is written with everything needed to repeat it.
 Numbers are fractions, 0 to 1; -1 means that the pictures hold nobody of that kind. `interval_95` is how far AP would
 move with another choice of pictures of the same sort: a few hundred pictures leave several points.
-`best_score_threshold` is the score that gives the highest F1 at OKS 0.5: choose it on pictures that are neither trained
+`best_score_threshold` is the score that gives the highest F1 at OKS 0.5, `cautious_score_threshold` the highest F0.5,
+for which a false person is worse than a missed one (bundles take that): choose it on pictures that are neither trained
 on nor reported. `keypoint_scores` compares the scores of found people's joints that are visible, hidden and absent.
 """
+
+CAUTION = 0.5  # beta of the cautious threshold
 
 EPILOG = """\
 examples:
@@ -140,7 +143,7 @@ def _report(
 ) -> dict[str, Any]:
     """Everything that is written to `--json`."""
     low, high = bootstrap.interval(result.matches)
-    threshold = best_threshold(result.matches)
+    threshold, cautious = best_threshold(result.matches), best_threshold(result.matches, CAUTION)
     return {
         "unit": "fraction",
         **result.stats,
@@ -149,6 +152,7 @@ def _report(
         "people": result.people,
         "detections": found,
         "best_score_threshold": None if threshold is None else dataclasses.asdict(threshold),
+        "cautious_score_threshold": None if cautious is None else dataclasses.asdict(cautious),
         "protocol": {
             "dataset": measured.dataset,
             "annotations": str(args.annotations),

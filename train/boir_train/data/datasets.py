@@ -127,11 +127,11 @@ def _load_one(path: Path, images: Path, skeleton: Skeleton, rules: Rules) -> lis
     content = read_json(path)
     people: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for annotation in content["annotations"]:
-        _check_annotation(annotation, len(skeleton), path)
+        check_annotation(annotation, len(skeleton), path)
         people[annotation["image_id"]].append(annotation)
     pictures, swapped = [], 0
     for record in content["images"]:
-        _check_image(record, path)
+        check_image(record, path)
         annotations = people.pop(record["id"], [])
         usable = [entry for entry in annotations if not entry["iscrowd"] and entry["num_keypoints"] > 0]
         seen = any(v > 0 for entry in usable for v in entry["keypoints"][2::3])
@@ -141,7 +141,7 @@ def _load_one(path: Path, images: Path, skeleton: Skeleton, rules: Rules) -> lis
         if not file.is_file():
             raise DataError(f"picture {file} of image id {record['id']} in {path} is missing")
         height, width = int(record["height"]), int(record["width"])
-        if _looks_swapped([entry["bbox"] for entry in annotations], width, height):
+        if looks_swapped([entry["bbox"] for entry in annotations], width, height):
             height, width, swapped = width, height, swapped + 1
         masked = [entry for entry in annotations if entry["iscrowd"] or entry["num_keypoints"] == 0]
         pictures.append(
@@ -163,7 +163,12 @@ def _load_one(path: Path, images: Path, skeleton: Skeleton, rules: Rules) -> lis
     return pictures
 
 
-def _check_annotation(annotation: Any, count: int, path: Path) -> None:
+def check_annotation(annotation: Any, count: int, path: Path) -> None:
+    """Refuse an annotation of `path` without what training reads, or without `count` keypoints.
+
+    Raises:
+        DataError: which annotation, and what about it.
+    """
     name = annotation.get("id", "without id") if isinstance(annotation, dict) else annotation
     for key in ("image_id", "keypoints", "num_keypoints", "bbox", "iscrowd"):
         if not isinstance(annotation, dict) or key not in annotation:
@@ -176,13 +181,18 @@ def _check_annotation(annotation: Any, count: int, path: Path) -> None:
             raise DataError(f"{path}: {key!r} of annotation {name} holds something that isn't a finite number")
 
 
-def _check_image(record: Any, path: Path) -> None:
+def check_image(record: Any, path: Path) -> None:
+    """Refuse an image record of `path` without id, file name or size.
+
+    Raises:
+        DataError: which image, and what it lacks.
+    """
     for key in ("id", "file_name", "width", "height"):
         if not isinstance(record, dict) or key not in record:
             raise DataError(f"{path}: image {record.get('id') if isinstance(record, dict) else record} has no {key!r}")
 
 
-def _looks_swapped(boxes: list[list[float]], width: int, height: int) -> bool:
+def looks_swapped(boxes: list[list[float]], width: int, height: int) -> bool:
     """Tell whether boxes leave width x height but fit height x width (old CrowdPose files, T4.5)."""
     if not boxes or width == height:
         return False
