@@ -259,7 +259,7 @@ class Runtime:
             shape = self._shapes.get(key)
             if shape is None:
                 shape = self._shapes[key] = _Shape(self, height, width)
-                self._effective = _effective_precision(shape.dense)
+                self._effective = effective_precision(shape.dense)
             self._shapes.move_to_end(key)
             while len(self._shapes) > COMPILED_SHAPES:
                 self._shapes.popitem(last=False)
@@ -306,7 +306,7 @@ def _check_device(core: ov.Core, options: Options) -> None:
         raise InferenceError("this processor has no bfloat16: use precision fp32 or fp16")
 
 
-def _effective_precision(compiled: ov.CompiledModel) -> str:
+def effective_precision(compiled: ov.CompiledModel) -> str:
     """The type that floats are computed in, after `int8+` when convolutions really run in eight bits.
 
     A quantised graph doesn't have to: a device without 8-bit kernels computes it in float, and only the graph as

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from boir_sdk import signal_stack
 from boir_sdk.errors import ConfigError, DataError
+from boir_sdk.runtime import effective_precision
 from boir_train import subject
 from boir_train.benchmark import Entrant, Running
 
@@ -118,10 +119,8 @@ def _precision(peer: Any, hint: str) -> str:
     net = getattr(peer, "net", None)
     if not isinstance(net, ov.CompiledModel):
         return "unknown"
-    told = net.get_property(_HINT)
-    floats = told.get_type_name() if isinstance(told, ov.Type) else str(told)
+    effective = effective_precision(net)
+    floats = effective.removeprefix("int8+")
     if floats != hint:
         raise ConfigError(f"a peer computes in {floats} where {hint} was asked for: its {RUNNER} sets {_HINT} itself")
-    layers = [operation.get_rt_info() for operation in net.get_runtime_model().get_ops()]
-    kinds = {layer["runtimePrecision"].astype(str) for layer in layers if "Conv" in layer["layerType"].astype(str)}
-    return f"int8+{floats}" if kinds & {"i8", "u8"} else floats
+    return effective
