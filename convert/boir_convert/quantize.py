@@ -47,7 +47,8 @@ def quantise(dense: ov.Model, pictures: Sequence[NDArray[np.uint8]]) -> ov.Model
     advanced = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE, disable_bias_correction=True)
     # Its progress bar writes to stdout, which belongs to our result.
     with telemetry.off(), contextlib.redirect_stdout(sys.stderr):
-        nncf.set_log_level(logging.ERROR)
+        # Not nncf.set_log_level: that raises the level of the program's own handlers too.
+        logging.getLogger("nncf").setLevel(logging.ERROR)
         return nncf.quantize(
             dense.clone(),
             nncf.Dataset(list(pictures)),

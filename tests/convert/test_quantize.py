@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import numpy as np
 import openvino as ov
@@ -86,9 +87,11 @@ def test_what_stays_in_float_is_found_in_the_graph(model):
             float_operations(dense, *patterns)
 
 
-def test_the_graph_is_quantised_where_it_should_be_and_takes_any_size(model, pictures):
+def test_the_graph_is_quantised_where_it_should_be_and_takes_any_size(model, pictures, caplog):
     dense, _ = export(model, 3)
     quantised = quantise(dense, pictures)
+    logging.getLogger("somebody.else").warning("still heard")
+    assert "still heard" in caplog.text
     fake = [node for node in quantised.get_ordered_ops() if node.get_type_name() == "FakeQuantize"]
     assert len(fake) > 46  # one in front of each of the convolutions
     assert not [node for node in dense.get_ordered_ops() if node.get_type_name() == "FakeQuantize"]
