@@ -114,6 +114,28 @@ def _require(record: Mapping[str, Any], keys: Sequence[str], where: str, protoco
         raise DataError(f"{where}: no {', '.join(missing)}; the {protocol} protocol needs it")
 
 
+def picture_files(records: Sequence[Mapping[str, Any]], folder: Path) -> list[tuple[Any, Path]]:
+    """Id and file of every picture, in the order given.
+
+    Raises:
+        DataError: a record has no file name, or files are missing.
+    """
+    nameless = [record["id"] for record in records if not record.get("file_name")]
+    if nameless:
+        raise DataError(f"image {nameless[0]} of the annotation file has no file_name ({len(nameless)} such)")
+    found = [(record["id"], _file(folder, record["file_name"])) for record in records]
+    missing = [path for _, path in found if not path.is_file()]
+    if missing:
+        raise DataError(f"{len(missing)} of {len(found)} pictures aren't in {folder}, the first is {missing[0].name}")
+    return found
+
+
+def _file(folder: Path, name: str) -> Path:
+    """The picture as named below `folder`, else by its last name part alone (names may carry the split's folder)."""
+    named = folder / name
+    return named if named.is_file() else folder / Path(name).name
+
+
 def _person_category(content: Mapping[str, Any], name: str) -> Any:
     """Id of the category that stands for people; None when the file has no categories and all annotations count."""
     categories = content.get("categories") or []

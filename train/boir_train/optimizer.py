@@ -99,7 +99,12 @@ def make_relative(optimizer: torch.optim.AdamW, model: nn.Module, prefixes: Sequ
     before: list[torch.Tensor] = []
 
     def remember(*_: object) -> None:
-        before[:] = [parameter.detach().clone() for group in optimizer.param_groups for parameter in group["params"]]
+        before[:] = [
+            parameter.detach().clone()
+            for group in optimizer.param_groups
+            for parameter, size in zip(group["params"], group["sizes"], strict=True)
+            if size is not None
+        ]
 
     @torch.no_grad()
     def shorten(*_: object) -> None:
@@ -107,8 +112,8 @@ def make_relative(optimizer: torch.optim.AdamW, model: nn.Module, prefixes: Sequ
         for group in optimizer.param_groups:
             keep = 1 - group["lr"] * group["weight_decay"]
             for parameter, size in zip(group["params"], group["sizes"], strict=True):
-                decayed = keep * next(old)
                 if size is not None:
+                    decayed = keep * next(old)
                     parameter.copy_(decayed + size.to(parameter.device) * (parameter - decayed))
 
     optimizer.register_step_pre_hook(remember)

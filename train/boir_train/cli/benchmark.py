@@ -23,7 +23,7 @@ from boir_sdk.cli.interrupt import INTERRUPTED
 from boir_sdk.errors import ConfigError, DataError
 from boir_train import benchmark, peers, plot, subject
 from boir_train.benchmark import Accuracy, Entrant, Point, Timing, Verdict
-from boir_train.evaluation import load_annotations
+from boir_train.evaluation import load_annotations, picture_files
 
 DESCRIPTION = """\
 Measure bundles, and other models beside them, at several network sizes: keypoint AP (COCO protocol, no flip test) with
@@ -206,14 +206,10 @@ def _pictures(file: Path, folder: Path) -> Pictures:
     records = content["images"]
     if not any(person["num_keypoints"] > 0 and not person["iscrowd"] for person in content["annotations"]):
         raise DataError(f"{file} has nobody with keypoints: AP can't be measured on it")
-    lacking = [record["id"] for record in records if not {"file_name", "height", "width"} <= record.keys()]
-    if lacking:
-        raise DataError(f"image {lacking[0]} of {file} lacks file_name, height or width ({len(lacking)} such)")
-    named = [(record["id"], folder / record["file_name"]) for record in records]
-    found = [(number, path if path.is_file() else folder / path.name) for number, path in named]
-    missing = [path for _, path in found if not path.is_file()]
-    if missing:
-        raise DataError(f"{len(missing)} of {len(found)} pictures aren't in {folder}, the first is {missing[0].name}")
+    sizeless = [record["id"] for record in records if not {"height", "width"} <= record.keys()]
+    if sizeless:
+        raise DataError(f"image {sizeless[0]} of {file} lacks height or width ({len(sizeless)} such)")
+    found = picture_files(records, folder)
     shapes = [(record["height"], record["width"]) for record in records]
     return Pictures(content, subject.sha256_of(file), found, shapes)
 

@@ -18,7 +18,14 @@ from boir_sdk.cli.files import write_atomic
 from boir_sdk.cli.interrupt import INTERRUPTED, graceful
 from boir_sdk.errors import BoirError, DataError, InputError
 from boir_train import bootstrap, subject
-from boir_train.evaluation import MAX_DETECTIONS, Evaluation, evaluate, load_annotations, protocol_skeleton
+from boir_train.evaluation import (
+    MAX_DETECTIONS,
+    Evaluation,
+    evaluate,
+    load_annotations,
+    picture_files,
+    protocol_skeleton,
+)
 from boir_train.joint_scores import joint_scores
 from boir_train.threshold import best_threshold
 
@@ -93,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"{output} is a folder: name a file to write to")
     with graceful() as stop, subject.opened(args.model, options) as measured:
         annotations = load_annotations(args.annotations, measured.dataset)
-        pictures = _pictures(annotations["images"][: args.limit], args.images)
+        pictures = picture_files(annotations["images"][: args.limit], args.images)
         if not pictures:
             raise DataError(f"{args.annotations} lists no pictures")
         detections: list[dict[str, Any]] = []
@@ -114,28 +121,6 @@ def run(args: argparse.Namespace) -> int:
     write_atomic(args.json, (json.dumps(report, indent=2, default=str) + "\n").encode())
     print("\n".join(_table(report)))
     return 0
-
-
-def _pictures(records: list[dict[str, Any]], folder: Path) -> list[tuple[Any, Path]]:
-    """Id and file of every picture, in the order given.
-
-    Raises:
-        DataError: a record has no file name, or files are missing.
-    """
-    nameless = [record["id"] for record in records if not record.get("file_name")]
-    if nameless:
-        raise DataError(f"image {nameless[0]} of the annotation file has no file_name ({len(nameless)} such)")
-    found = [(record["id"], _file(folder, record["file_name"])) for record in records]
-    missing = [path for _, path in found if not path.is_file()]
-    if missing:
-        raise DataError(f"{len(missing)} of {len(found)} pictures aren't in {folder}, the first is {missing[0].name}")
-    return found
-
-
-def _file(folder: Path, name: str) -> Path:
-    """The picture as named below `folder`, else by its last name part alone (names may carry the split's folder)."""
-    named = folder / name
-    return named if named.is_file() else folder / Path(name).name
 
 
 def _report(
