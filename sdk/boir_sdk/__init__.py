@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from boir_sdk.estimator import PoseEstimator
     from boir_sdk.poses import Poses
     from boir_sdk.skeleton import COCO17, CROWDPOSE14, Skeleton, get_skeleton
+    from boir_sdk.stream.health import Limits
+    from boir_sdk.stream.result import StreamEvent, StreamResult
 
 __version__ = "0.1.0"
 
@@ -43,9 +45,12 @@ __all__ = [
     "DataError",
     "InferenceError",
     "InputError",
+    "Limits",
     "PoseEstimator",
     "Poses",
     "Skeleton",
+    "StreamEvent",
+    "StreamResult",
     "__version__",
     "get_skeleton",
 ]
@@ -64,6 +69,9 @@ _MODULE_OF = {
     "CROWDPOSE14": "boir_sdk.skeleton",
     "Skeleton": "boir_sdk.skeleton",
     "get_skeleton": "boir_sdk.skeleton",
+    "Limits": "boir_sdk.stream.health",
+    "StreamEvent": "boir_sdk.stream.result",
+    "StreamResult": "boir_sdk.stream.result",
 }
 
 

@@ -14,6 +14,9 @@ from boir_sdk.errors import BundleError
 from boir_sdk.manifest import Manifest
 
 MANIFEST_NAME = "manifest.json"
+PARITY_NAME = "parity.json"  # what the conversion cost, measured; a bundle may have it
+SELFTEST_NAME = "selftest.npz"  # see `boir_sdk.selftest`; bundles from before it have none
+MAX_PARITY_BYTES = 1 << 20
 _CHUNK = 1 << 20
 
 
@@ -34,12 +37,17 @@ class Bundle:
         return self.path / precision / f"{part}.xml"
 
     def describe(self) -> dict[str, Any]:
-        """Return everything a person or program may want to know, ready for JSON; `parity` only if it was measured."""
+        """Return everything a person or program may want to know, ready for JSON; `parity` only if it was measured.
+
+        Raises:
+            BundleError: the parity report isn't a JSON object, or too large for one.
+        """
         content = dataclasses.asdict(self.manifest)
         content["path"] = str(self.path)
         content["bytes"] = sum(entry.size for entry in self.manifest.files.values())
-        if "parity.json" in self.manifest.files:
-            content["parity"] = json.loads((self.path / "parity.json").read_text(encoding="utf-8"))
+        content["selftest"] = SELFTEST_NAME in self.manifest.files
+        if PARITY_NAME in self.manifest.files:
+            content["parity"] = _parity(self.path / PARITY_NAME)
         return content
 
 
@@ -72,6 +80,22 @@ def read(path: str | Path) -> Bundle:
     for name, entry in manifest.files.items():
         _verify(folder / name, name, entry)
     return Bundle(path=folder, manifest=manifest)
+
+
+def _parity(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_PARITY_BYTES + 1)
+        if len(data) > MAX_PARITY_BYTES:
+            raise BundleError(f"{path} is over the limit of {MAX_PARITY_BYTES} bytes: measure it again")
+        content = json.loads(data)
+    except OSError as error:
+        raise BundleError(f"{path} can't be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not valid JSON ({error}): measure it again with boir-convert parity") from None
+    if not isinstance(content, dict):
+        raise BundleError(f"{path} is not a JSON object: measure it again with boir-convert parity")
+    return content
 
 
 def _refuse_strangers(folder: Path, manifest: Manifest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from boir_sdk import bundle as bundles
 from boir_sdk import image as images
-from boir_sdk import oks, runtime, warp
+from boir_sdk import looks, oks, runtime, warp
 from boir_sdk.errors import InputError
 from boir_sdk.poses import Poses
 from boir_sdk.skeleton import get_skeleton
 
 if TYPE_CHECKING:
     from boir_sdk.manifest import Manifest
+    from boir_sdk.stream.health import Limits
+    from boir_sdk.stream.pipeline import Stream
 
 _BUDGET_PEOPLE = 3  # people on the pictures that `budget_ms` is measured with
 _BUDGET_ASPECT = (9, 16)
@@ -53,6 +55,7 @@ class PoseEstimator:
         cache_dir: str | Path | None = None,
         flip_test: bool = False,
         budget_ms: float | None = None,
+        second_look: bool | None = None,
     ) -> None:
         """Read and verify a bundle.
 
@@ -67,6 +70,8 @@ class PoseEstimator:
             cache_dir: folder where OpenVINO may keep compiled graphs, so that the next start is faster.
             flip_test: look at the mirrored picture too: a little better, twice the time.
             budget_ms: choose the largest size whose pictures take at most so long here; measured now.
+            second_look: look at the picture in half size too, for large people (`boir_sdk.looks`); None as the bundle
+                says.
 
         Raises:
             BundleError: the bundle is missing, damaged or unknown.
@@ -87,10 +92,13 @@ class PoseEstimator:
             raise InputError(f"threads is {threads!r}, expected a positive whole number or None")
         if budget_ms is not None and not budget_ms > 0:
             raise InputError(f"budget_ms is {budget_ms!r}, expected milliseconds above 0")
+        if second_look and not manifest.second_look_px:
+            raise InputError(f"second_look: {manifest.name} was not made for a second look at a picture")
         self._skeleton = get_skeleton(manifest.skeleton)
         self._max_people = max_people
         self._threshold = manifest.score_threshold if score_threshold is None else float(score_threshold)
         self._views = 2 if flip_test else 1
+        self._second_look = bool(manifest.second_look_px) if second_look is None else second_look
         self._runtime = runtime.Runtime(
             self._bundle,
             runtime.Options(
@@ -120,8 +128,19 @@ class PoseEstimator:
             InferenceError: closed, after a fork, or OpenVINO failed.
         """
         picture = images.read(image)
+        full = self._look(picture, self._size)
+        if not self._second_look:
+            return full
         manifest = self._bundle.manifest
-        fit = _fit(manifest, picture.shape[0], picture.shape[1], self._size)
+        height, width = picture.shape[:2]
+        scale = _fit(manifest, height, width, self._size).affine[0, 0]  # network pixels of one of the picture
+        joined = looks.join(full, self._look(picture, self._size // 2), manifest.second_look_px / scale)
+        return joined[: self._max_people] if len(joined) > self._max_people else joined
+
+    def _look(self, picture: NDArray[np.uint8], size: int) -> Poses:
+        """Find the people of a picture [H, W, 3] at one network size."""
+        manifest = self._bundle.manifest
+        fit = _fit(manifest, picture.shape[0], picture.shape[1], size)
         network = warp.apply(picture, fit)[None]
         if self._views == 2:
             network = np.concatenate([network, network[:, :, ::-1]])
@@ -158,6 +177,76 @@ class PoseEstimator:
                 for future in waiting:
                     future.cancel()
 
+    def stream(
+        self,
+        source: Any,
+        *,
+        track: bool = False,
+        smooth: bool = False,
+        policy: str | None = None,
+        limits: Limits | None = None,
+    ) -> Stream:
+        """Find the people of a camera, video or any other source of frames, one result a frame.
+
+        A live source is never given up: silence is reported as an event, and it is reached for again.
+
+        Args:
+            source: number of a camera, URL, video file, folder of pictures, ...: see `boir_sdk.stream.open_source`.
+            track: give people identities over time (`poses.ids`).
+            smooth: smooth keypoints over time.
+            policy: `latest` leaves out frames rather than lag (the default of live sources), `all` takes every frame
+                once (the default of others).
+            limits: time limits of live sources; None for the defaults.
+
+        Returns:
+            An iterator of `boir_sdk.stream.StreamResult`; close it, use it in a `with` statement or let go of it.
+
+        Raises:
+            InputError: there is no such file, it isn't a source, or the policy is unknown.
+        """
+        return self.streams([source], track=track, smooth=smooth, policy=policy, limits=limits)
+
+    def streams(
+        self,
+        sources: Sequence[Any],
+        *,
+        track: bool = False,
+        smooth: bool = False,
+        policy: str | None = None,
+        limits: Limits | None = None,
+    ) -> Stream:
+        """Find the people of several sources at a time; they take turns, and one that is slow or gone holds up none.
+
+        Args:
+            sources: each as for `stream`.
+            track: see `stream`; identities of different sources have nothing to do with each other.
+            smooth: see `stream`.
+            policy: see `stream`; one for all sources.
+            limits: see `stream`.
+
+        Returns:
+            As for `stream`; a result's `source` says where it is from, and each source that ends says so in an event.
+
+        Raises:
+            InputError: a source can't be one, or there is none.
+        """
+        from boir_sdk.stream.pipeline import Stream
+        from boir_sdk.stream.source import open_source
+
+        if isinstance(sources, (str, bytes)):
+            raise InputError("streams takes a list of sources: use stream for a single one")
+        opened = [open_source(source, limits) for source in sources]
+        return Stream(
+            self,
+            opened,
+            self._skeleton,
+            track=track,
+            smooth=smooth,
+            policy=policy,
+            limits=limits,
+            workers=runtime.LANES,
+        )
+
     @property
     def info(self) -> dict[str, Any]:
         """What runs here and why: model, device, precision asked and effective, sizes, thresholds.
@@ -175,6 +264,7 @@ class PoseEstimator:
             **self._runtime.describe(),
             "size": {"used": self._size, "why": self._why, "offered": list(manifest.sizes), "rule": manifest.fit_rule},
             "flip_test": self._views == 2,
+            "second_look": self._second_look,
             "max_people": self._max_people,
             "thresholds": {
                 "score": self._threshold,
@@ -199,10 +289,8 @@ class PoseEstimator:
         manifest = self._bundle.manifest
         best, measured = manifest.sizes[0], 0.0
         for size in manifest.sizes:
-            height, width = (120 * side for side in _BUDGET_ASPECT)
-            fit = _fit(manifest, height, width, size)
-            picture = np.full((self._views, fit.height, fit.width, 3), 127, dtype=np.uint8)
-            took = [self._time(picture) for _ in range(4)][1:]  # the first one compiles
+            pictures = [self._blank(look) for look in ((size, size // 2) if self._second_look else (size,))]
+            took = [self._time(pictures) for _ in range(4)][1:]  # the first one compiles
             if statistics.median(took) > budget_ms:
                 if size == best:
                     measured = statistics.median(took)
@@ -211,9 +299,15 @@ class PoseEstimator:
         verdict = "the largest within" if measured <= budget_ms else "even the smallest is over"
         return best, f"{verdict} the budget of {budget_ms:g} ms: {measured:.1f} ms with {_BUDGET_PEOPLE} people"
 
-    def _time(self, picture: NDArray[np.uint8]) -> float:
+    def _blank(self, size: int) -> NDArray[np.uint8]:
+        height, width = (120 * side for side in _BUDGET_ASPECT)
+        fit = _fit(self._bundle.manifest, height, width, size)
+        return np.full((self._views, fit.height, fit.width, 3), 127, dtype=np.uint8)
+
+    def _time(self, pictures: Iterable[NDArray[np.uint8]]) -> float:
         start = time.perf_counter()
-        self._runtime.infer(picture, max_people=min(_BUDGET_PEOPLE, self._max_people), threshold=-1.0)
+        for picture in pictures:
+            self._runtime.infer(picture, max_people=min(_BUDGET_PEOPLE, self._max_people), threshold=-1.0)
         return (time.perf_counter() - start) * 1000
 
 

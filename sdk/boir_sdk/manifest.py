@@ -62,6 +62,8 @@ class Manifest:
         oks_threshold: people more alike than this are one person (SPEC-model M4.9).
         provenance: free facts: checkpoint hash, data, command, versions, licences, how thresholds were chosen.
         files: every file of the bundle except the manifest.
+        second_look_px: people whose keypoints span so many network pixels may also come from a look at the picture in
+            half size (`boir_sdk.looks`); 0 for no such look, as in bundles from before it.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Manifest:
     oks_threshold: float
     provenance: Mapping[str, Any]
     files: Mapping[str, FileEntry]
+    second_look_px: int = 0
 
 
 def dump(manifest: Manifest) -> bytes:
@@ -127,6 +130,11 @@ def load(data: bytes, where: str) -> Manifest:
     return _checked(content, where)
 
 
+def is_safe_name(name: str) -> bool:
+    """Tell whether a bundle may list a file of that name: plain letters, one folder at most, never the manifest."""
+    return _SAFE_NAME.fullmatch(name) is not None and ".." not in name and name != "manifest.json"
+
+
 def _canonical(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n").encode()
 
@@ -134,6 +142,7 @@ def _canonical(content: Mapping[str, Any]) -> bytes:
 def _checked(content: dict[str, Any], where: str) -> Manifest:
     """Turn a parsed manifest into data whose values the runtime may trust."""
     fields = {field.name: str(field.type) for field in dataclasses.fields(Manifest)}
+    content = {"second_look_px": 0, **content}
     for problem, names in (("unknown", content.keys() - fields.keys()), ("missing", fields.keys() - content.keys())):
         if names:
             raise BundleError(f"{where}: {problem} key {', '.join(sorted(names))}")
@@ -147,7 +156,8 @@ def _checked(content: dict[str, Any], where: str) -> Manifest:
         if kind == "str" or kind.startswith("Literal"):
             expect(isinstance(value, str) and 0 < len(value) <= 200, key, "a short text")
         elif kind == "int":
-            expect(type(value) is int and value > 0, key, "a positive whole number")
+            least = 0 if key == "second_look_px" else 1
+            expect(type(value) is int and value >= least, key, f"a whole number of at least {least}")
         elif kind == "float":
             expect(type(value) in (int, float) and 0 <= value <= 1, key, "a number from 0 to 1")
         elif kind.startswith("tuple"):
@@ -168,6 +178,7 @@ def _checked(content: dict[str, Any], where: str) -> Manifest:
     expect(content["default_size"] in content["sizes"], "default_size", "one of sizes")
     expect(content["default_precision"] in content["precisions"], "default_precision", "one of precisions")
     expect(set(content["precisions"]) <= {"fp32", "fp16", "int8"}, "precisions", "fp32, fp16, int8")
+    expect(content["second_look_px"] <= content["max_side"], "second_look_px", "at most max_side")
     expect(content["max_people"] <= 100, "max_people", "at most 100")
     expect(content["person_batches"][0] == 1 and content["person_batches"][-1] <= 100, "person_batches", "1 to 100")
     content["files"] = _checked_files(content["files"], content["precisions"], where)
@@ -179,7 +190,7 @@ def _checked_files(files: dict[str, Any], precisions: tuple[str, ...], where: st
         raise BundleError(f"{where} lists {len(files)} files, over the limit of {MAX_FILES}")
     entries: dict[str, FileEntry] = {}
     for name, entry in files.items():
-        if not _SAFE_NAME.fullmatch(name) or ".." in name or name == "manifest.json":
+        if not is_safe_name(name):
             raise BundleError(f"{where} lists the unsafe file name {name!r}")
         if (
             not isinstance(entry, dict)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import shutil
 
 import pytest
 
-from boir_sdk import bundle
+from boir_sdk import bundle, manifest
 from boir_sdk.errors import BundleError
+from boir_sdk.manifest import FileEntry
 
 
 @pytest.fixture
@@ -78,3 +81,33 @@ def test_a_link_is_refused(copy, tmp_path):
 def test_what_is_no_bundle(tmp_path, make, says):
     with pytest.raises(BundleError, match=says):
         bundle.read(make(tmp_path))
+
+
+def with_file(folder, name, data):
+    """Put a file into a bundle as its maker would, hashes and all."""
+    before = manifest.load((folder / "manifest.json").read_bytes(), "m")
+    entry = FileEntry(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    (folder / name).write_bytes(data)
+    (folder / "manifest.json").write_bytes(
+        manifest.dump(dataclasses.replace(before, files={**before.files, name: entry}))
+    )
+
+
+def test_parity_is_described_if_it_was_measured(copy):
+    with_file(copy, bundle.PARITY_NAME, b'{"int8": {"ap": 40.7}}')
+    assert bundle.read(copy).describe()["parity"] == {"int8": {"ap": 40.7}}
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"\xff", b"[" * 100000, b" " * (bundle.MAX_PARITY_BYTES + 1)])
+def test_a_parity_report_that_is_none(copy, data):
+    with_file(copy, bundle.PARITY_NAME, data)
+    read = bundle.read(copy)  # the bundle runs all the same
+    with pytest.raises(BundleError, match=r"parity\.json"):
+        read.describe()
+
+
+def test_a_self_test_is_named_in_the_description(copy):
+    listed = bundle.SELFTEST_NAME in bundle.read(copy).manifest.files
+    assert bundle.read(copy).describe()["selftest"] is listed
+    with_file(copy, bundle.SELFTEST_NAME, b"anything: who runs it checks it")
+    assert bundle.read(copy).describe()["selftest"] is True

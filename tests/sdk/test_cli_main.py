@@ -90,7 +90,7 @@ def test_a_defect_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         raise ZeroDivisionError("oh")
 
     monkeypatch.delenv("BOIR_DEBUG", raising=False)
-    monkeypatch.setattr("boir_sdk.cli.inputs.find", broken)
+    monkeypatch.setattr("boir_sdk.inputs.find", broken)
     assert main.main(["predict", "x"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line == "boir: error: unexpected ZeroDivisionError: oh (a defect; BOIR_DEBUG=1 shows where)"

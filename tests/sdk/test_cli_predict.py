@@ -74,7 +74,7 @@ def test_keypoints_are_printed_when_asked_for(shots: Path, capsys: pytest.Captur
 
 def test_options_reach_the_estimator(shots: Path) -> None:
     options = "--model m --device GPU --size 320 --precision f32 --threshold 0.2 --max-people 5 --threads 3 --flip"
-    assert run("shots/1.png", *options.split()) == 0
+    assert run("shots/1.png", *options.split(), "--no-second-look") == 0
     (made,) = FakeEstimator.made
     assert made.model == "m"
     assert made.options == {
@@ -85,6 +85,7 @@ def test_options_reach_the_estimator(shots: Path) -> None:
         "max_people": 5,
         "threads": 3,
         "flip_test": True,
+        "second_look": False,
     }
     assert made.closed
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import multiprocessing
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from boir_sdk import PoseEstimator, Poses
+from boir_sdk import PoseEstimator, Poses, bundle, looks, manifest
 from boir_sdk.errors import BoirError, BundleError, InferenceError, InputError
 from boir_sdk.skeleton import COCO17
 from tests.conftest import ROOT
@@ -135,6 +137,45 @@ def test_batch_fails_at_the_bad_picture_not_before(estimator, picture):
     assert same(next(results), next(results))
     with pytest.raises(InputError, match=r"nowhere\.jpg"):
         next(results)
+
+
+@pytest.fixture(scope="module")
+def two_looks(tmp_path_factory):
+    """The embedded bundle, made for a second look in which everybody counts."""
+    return _copy(tmp_path_factory.mktemp("bundle") / "two", second_look_px=1)
+
+
+def _copy(folder, **changes):
+    own = bundle.read("default")
+    shutil.copytree(own.path, folder)
+    changed = dataclasses.replace(own.manifest, **changes)
+    (folder / "manifest.json").write_bytes(manifest.dump(changed))
+    return folder
+
+
+def test_the_second_look_is_one_at_half_size(two_looks, picture):
+    options = {"score_threshold": 0.02, "threads": 2, "second_look": False}
+    with PoseEstimator(two_looks, size=512, **options) as full, PoseEstimator(two_looks, size=256, **options) as half:
+        one, other = full(picture), half(picture)
+    with PoseEstimator(two_looks, size=512, score_threshold=0.02, threads=2) as both:
+        assert both.info["second_look"]
+        joined = both(picture)
+    assert same(joined, looks.join(one, other, 0.0))
+    own = {row.tobytes() for row in one.keypoints}
+    assert {row.tobytes() in own for row in joined.keypoints} == {True, False}
+
+
+def test_max_people_holds_for_both_looks_together(two_looks, picture):
+    with PoseEstimator(two_looks, size=320, max_people=2, score_threshold=0.0) as few:
+        assert len(few(picture)) == 2
+
+
+def test_a_second_look_is_refused_where_the_bundle_is_not_made_for_it(tmp_path):
+    one_look = _copy(tmp_path / "one", second_look_px=0)
+    with PoseEstimator(one_look) as made:
+        assert not made.info["second_look"]
+    with pytest.raises(InputError, match="second look"):
+        PoseEstimator(one_look, second_look=True)
 
 
 def test_info_says_what_runs(picture):

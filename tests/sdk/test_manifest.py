@@ -93,11 +93,18 @@ def test_every_changed_byte_is_noticed():
         ({"max_side": 100000}, "max_side"),
         ({"name": "x" * 201}, "name"),
         ({"provenance": []}, "provenance"),
+        ({"second_look_px": -1}, "second_look_px"),
+        ({"second_look_px": 1025}, "at most max_side"),
     ],
 )
 def test_impossible_values(changes, says):
     with pytest.raises(BundleError, match=says):
         manifest.load(resealed(**changes), "m")
+
+
+def test_a_bundle_from_before_the_second_look_has_none():
+    assert manifest.load(resealed(second_look_px=None), "m").second_look_px == 0
+    assert manifest.load(resealed(second_look_px=100), "m").second_look_px == 100
 
 
 @pytest.mark.parametrize(
@@ -119,9 +126,17 @@ def test_impossible_values(changes, says):
     ],
 )
 def test_file_names_that_could_leave_the_folder(name):
+    assert not manifest.is_safe_name(name)
     files = json.loads(manifest.dump(GOOD))["files"] | {name: dataclasses.asdict(ENTRY)}
     with pytest.raises(BundleError, match="unsafe"):
         manifest.load(resealed(files=files), "m")
+
+
+@pytest.mark.parametrize("name", ["selftest.npz", "parity.json", "parity/README.md", "parity/worst-1.jpg"])
+def test_what_a_bundle_may_have_besides_its_graphs(name):
+    assert manifest.is_safe_name(name)
+    files = json.loads(manifest.dump(GOOD))["files"] | {name: dataclasses.asdict(ENTRY)}
+    assert manifest.load(resealed(files=files), "m").files[name] == ENTRY
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def tiny_config(folder: Path, **sections: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from boir_train.cli import fit
+    from boir_train import fit
     from boir_train.cli.main import main
 
     fit.build_model = build_tiny

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from boir_sdk.cli.files import write_atomic
-from boir_sdk.cli.inputs import Source
 from boir_sdk.errors import DataError, InputError
+from boir_sdk.inputs import Source
 
 
 def annotated_ids(annotations: Path, sources: Sequence[Source]) -> dict[int, int]:

@@ -41,8 +41,49 @@ def run(args: argparse.Namespace) -> int:
     from boir_sdk import bundle
 
     description = bundle.read(args.bundle).describe()
-    print(json.dumps(description, indent=2) if args.json else "\n".join(essence(description)))
+    if args.json:
+        print(json.dumps(description, indent=2))
+        return 0
+    report = description.pop("parity", None)
+    print("\n".join([*essence(description), *([] if report is None else parity(report))]))
     return 0
+
+
+def parity(report: Mapping[str, Any]) -> Iterator[str]:
+    """Word the essence of a parity report: what each precision has and loses, and how far it agrees with PyTorch.
+
+    Args:
+        report: the content of `parity.json`, of any version: what it doesn't have isn't told.
+    """
+    protocol = _mapping(report.get("protocol"))
+    told = [
+        f"{protocol[key]} {name}" for key, name in (("images", "pictures"), ("people", "people")) if key in protocol
+    ]
+    told += [f"size {protocol['size']}"] if "size" in protocol else []
+    told += [str(protocol["annotations"])] if "annotations" in protocol else []
+    yield f"parity: {', '.join(told) or 'measured'}"
+    for name, value in _mapping(report.get("precisions")).items():
+        part = _mapping(value)
+        words = [f"AP {100 * part['AP']:.1f}"] if isinstance(part.get("AP"), int | float) else []
+        difference = _mapping(part.get("difference"))
+        bounds = difference.get("interval_95")
+        if isinstance(difference.get("AP"), int | float):
+            words.append(f"{100 * difference['AP']:+.2f} against PyTorch")
+            if isinstance(bounds, list) and len(bounds) == 2:
+                words[-1] += f" (95 %: {100 * bounds[0]:+.2f} to {100 * bounds[1]:+.2f})"
+        agreement = _mapping(part.get("agreement"))
+        people, pixels = _mapping(agreement.get("people")), _mapping(agreement.get("pixels"))
+        if {"matched", "reference", "only_other"} <= people.keys():
+            words.append(f"{people['matched']} of {people['reference']} people, {people['only_other']} more")
+        if isinstance(pixels.get("median"), int | float):
+            words.append(f"joints {pixels['median']:.2f} px apart (median)")
+        yield f"  {name}: {', '.join(words) or 'no figures'}"
+    if isinstance(report.get("measured"), str):
+        yield f"  measured: {report['measured']}, the whole report is parity/README.md in the bundle"
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def essence(description: Mapping[str, Any], depth: int = 0) -> Iterator[str]:

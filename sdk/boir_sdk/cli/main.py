@@ -10,14 +10,17 @@ import sys
 from collections.abc import Sequence
 
 from boir_sdk import __version__
-from boir_sdk.cli import info, predict, text
+from boir_sdk.cli import bench, doctor, info, predict, stream, text
 from boir_sdk.cli.interrupt import INTERRUPTED
 from boir_sdk.errors import BoirError
 
 EPILOG = """examples:
   boir predict people.jpg --overlay people-poses.jpg    find the people, draw them
   boir predict shots/ --jsonl poses.jsonl               a folder, one JSON line a picture
+  boir stream in.mp4 --track --out out.mp4              a video, people followed; also cameras and RTSP
   boir info                                             what the embedded model is
+  boir bench                                            how fast it runs here
+  boir doctor                                           what is wrong with this installation, and what to do
 
 `boir COMMAND --help` tells more. An error is one line and exit code 1; BOIR_DEBUG=1 shows where it came from."""
 
@@ -34,7 +37,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"boir {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     predict.add_parser(commands)
+    stream.add_parser(commands)
     info.add_parser(commands)
+    bench.add_parser(commands)
+    doctor.add_parser(commands)
     return top
 
 
@@ -44,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments; None takes the process's.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file name that isn't UTF-8 is printed, not a reason to die
-            stream.reconfigure(errors="backslashreplace")
+    for printed in (sys.stdout, sys.stderr):
+        if isinstance(printed, io.TextIOWrapper):  # a file name that isn't UTF-8 is printed, not a reason to die
+            printed.reconfigure(errors="backslashreplace")
     args = parser().parse_args(argv)
     try:
         code = int(args.run(args))

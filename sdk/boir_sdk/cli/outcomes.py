@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from boir_sdk.cli import overlay
-from boir_sdk.cli.inputs import Source
 from boir_sdk.errors import InputError
+from boir_sdk.inputs import Source
 
 if TYPE_CHECKING:
     from boir_sdk.estimator import PoseEstimator

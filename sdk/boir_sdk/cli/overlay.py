@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from boir_sdk.cli.inputs import PICTURE_ENDINGS, Source
 from boir_sdk.errors import ConfigError
+from boir_sdk.inputs import PICTURE_ENDINGS, Source
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,14 +11,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from boir_sdk.cli import inputs, overlay, text
+from boir_sdk import inputs
+from boir_sdk.cli import options, overlay, text
 from boir_sdk.cli.coco import CocoResults, annotated_ids
 from boir_sdk.cli.files import JsonLines, read_json_lines, write_atomic
-from boir_sdk.cli.inputs import Source
 from boir_sdk.cli.interrupt import INTERRUPTED, graceful
 from boir_sdk.cli.outcomes import Failed, Outcome, outcomes
 from boir_sdk.cli.progress import Progress
 from boir_sdk.errors import ConfigError
+from boir_sdk.inputs import Source
 
 if TYPE_CHECKING:
     from boir_sdk.estimator import PoseEstimator
@@ -46,15 +47,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.set_defaults(run=run)
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="a picture, a folder or a quoted pattern")
-    model = parser.add_argument_group("model")
-    model.add_argument("--model", default="default", metavar="BUNDLE", help="bundle folder (default: the embedded one)")
-    model.add_argument("--device", default="CPU", help="OpenVINO device (default: %(default)s)")
-    model.add_argument("--size", type=_positive, metavar="PX", help="network size (default: the bundle's)")
-    model.add_argument("--precision", help="fp32, bf16, fp16 or int8, as the bundle offers")
-    model.add_argument("--threshold", type=_share, metavar="S", help="lowest score of a person, 0 to 1")
-    model.add_argument("--max-people", type=_positive, default=30, metavar="N", help="at most (default: %(default)s)")
-    model.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: OpenVINO's choice)")
-    model.add_argument("--flip", action="store_true", help="average with the mirrored picture: better, twice the work")
+    options.add_model_group(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--overlay", type=Path, metavar="PATH", help="draw the poses: a file, or a folder for several")
     output.add_argument("--jsonl", type=Path, metavar="FILE", help="append one JSON line a picture")
@@ -67,22 +60,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     work.add_argument("--recursive", action="store_true", help="look into the folders below a folder too")
     work.add_argument("--shard", type=_shard, metavar="i/n", help="only the i-th of n equal parts, counted from 1")
     work.add_argument("--resume", action="store_true", help="skip the pictures that --jsonl already holds")
-
-
-def _positive(value: str) -> int:
-    if not value.isdecimal() or int(value) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number from 1 is needed, not {value!r}")
-    return int(value)
-
-
-def _share(value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"a number from 0 to 1 is needed, not {value!r}")
-    return number
 
 
 def _shard(value: str) -> tuple[int, int]:
@@ -117,7 +94,7 @@ def run(args: argparse.Namespace, *, estimator_factory: Callable[..., PoseEstima
     with graceful() as stop:
         if todo:
             with ExitStack() as stack:
-                estimator = stack.enter_context(_estimator(args, estimator_factory))
+                estimator = stack.enter_context(options.estimator(args, estimator_factory))
                 seen = estimator.info["thresholds"]["keypoint"]
                 lines = stack.enter_context(JsonLines(args.jsonl)) if args.jsonl else None
                 stack.callback(progress.clear)
@@ -142,23 +119,6 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError("--resume needs --jsonl: the file that says which pictures are done")
     if args.annotations and not args.coco:
         raise ConfigError("--annotations gives the image ids of --coco: give --coco too")
-
-
-def _estimator(args: argparse.Namespace, factory: Callable[..., PoseEstimator] | None) -> PoseEstimator:
-    if factory is None:
-        from boir_sdk.estimator import PoseEstimator  # OpenVINO is loaded here, after the arguments stand
-
-        factory = PoseEstimator
-    return factory(
-        args.model,
-        device=args.device,
-        size=args.size,
-        precision=args.precision,
-        score_threshold=args.threshold,
-        max_people=args.max_people,
-        threads=args.threads,
-        flip_test=args.flip,
-    )
 
 
 def _without_done(sources: Sequence[Source], jsonl: Path, coco: CocoResults | None) -> list[Source]:

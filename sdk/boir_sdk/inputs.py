@@ -1,4 +1,4 @@
-"""What a user names on the command line -> the pictures meant: files, folders, globs, shards."""
+"""What a user names -> the pictures meant: files, folders, globs, shards."""
 
 from __future__ import annotations
 

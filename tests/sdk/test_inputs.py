@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boir_sdk.cli.inputs import Source, find, parse_shard, shard
 from boir_sdk.errors import InputError
+from boir_sdk.inputs import Source, find, parse_shard, shard
 
 TREE = [
     "b.jpg",

@@ -1,0 +1,113 @@
+"""`Runtime`: what it drops from graphs, what it counts, and answers about devices that aren't there."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import openvino as ov
+import pytest
+
+from boir_sdk import bundle, runtime
+from boir_sdk.errors import InferenceError
+from boir_sdk.runtime import Options, Runtime
+
+OPTIONS = Options("CPU", "int8", 2, None, 1)
+ops = ov.opset1
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The embedded bundle and one picture of its smallest size."""
+    made = Runtime(bundle.read("default"), OPTIONS)
+    picture = np.random.default_rng(0).integers(0, 256, (1, 192, 128, 3), dtype=np.uint8)
+    return made, picture
+
+
+@pytest.mark.parametrize("people", [0, 1, 7, 30])
+def test_as_many_people_as_asked_for(small, people):
+    made, picture = small
+    found = made.infer(picture, max_people=people, threshold=-1.0)
+    assert found.keypoints.shape == (people, 17, 3)
+    assert len(found.center_scores) == len(found.centers_yx) == people
+    assert found.dense_s > 0
+    assert found.person_s > 0 if people else found.person_s >= 0
+
+
+def test_a_person_alone_is_the_same_among_others(small):
+    made, picture = small
+    alone = made.infer(picture, max_people=1, threshold=-1.0)
+    among = made.infer(picture, max_people=9, threshold=-1.0)
+    np.testing.assert_array_equal(alone.keypoints[0], among.keypoints[0])
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "left"), [([1, 4, 6], [0], 0), ([2, 4, 6], [0], 1), ([4, 1, 6], [1], 0), ([1, 4, 6], [0, 2], 1)]
+)
+@pytest.mark.parametrize("keep", [False, True])
+def test_only_means_over_one_thing_are_dropped(shape, axes, left, keep):
+    given = ops.parameter(shape, np.float32)
+    model = ov.Model([ops.reduce_mean(ops.relu(given), np.array(axes), keep)], [given])
+    numbers = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    before = run(model, numbers)
+    runtime._drop_idle_means(model)
+    assert [operation.get_type_name() for operation in model.get_ops()].count("ReduceMean") == left
+    after = run(model, numbers)
+    assert after.shape == before.shape
+    np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+def test_a_mean_over_views_that_are_still_free_stays():
+    given = ops.parameter(ov.PartialShape([-1, 4]), np.float32)
+    model = ov.Model([ops.reduce_mean(given, np.array([0]), False)], [given])
+    runtime._drop_idle_means(model)
+    assert "ReduceMean" in [operation.get_type_name() for operation in model.get_ops()]
+
+
+def run(model, numbers):
+    return np.array(ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([numbers])[0])
+
+
+@pytest.mark.parametrize("device", ["TPU", "GPU.7", "cpu0"])
+def test_a_device_that_is_not_there_is_named_with_those_that_are(device):
+    with pytest.raises(InferenceError, match=rf"{device}.*it finds .*CPU"):
+        Runtime(bundle.read("default"), dataclasses.replace(OPTIONS, device=device))
+
+
+def test_a_device_chosen_by_openvino_runs_and_says_its_precision(small):
+    made = Runtime(bundle.read("default"), dataclasses.replace(OPTIONS, device="AUTO:CPU", threads=None))
+    found = made.infer(small[1], max_people=1, threshold=-1.0)
+    assert len(found.center_scores) == 1
+    assert "f32" in made.describe()["precision"]["effective"]
+
+
+def test_other_devices_plugins_are_not_loaded_for_the_cpu():
+    """They cost 27 MB and a tenth of a second of every start."""
+    code = (
+        "from boir_sdk import PoseEstimator; PoseEstimator(size=192)\n"
+        "print([line for line in open('/proc/self/maps') if 'gpu_plugin' in line or 'npu_plugin' in line])"
+    )
+    if not sys.platform.startswith("linux"):
+        pytest.skip("reads /proc/self/maps")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_work_counts_what_runs_in_eight_bits(small):
+    made, _ = small
+    work = made.work(192, 128)
+    assert work["dense"]["int8"] > work["dense"]["float"] > 0
+    assert work["person"]["int8"] == 0
+    double = made.work(192, 256)
+    assert double["dense"]["int8"] == 2 * work["dense"]["int8"]
+    cells = 192 * 128 // 16
+    assert 48 * 48 * cells < work["person"]["float"] < 3 * 48 * 48 * cells
+
+
+@pytest.mark.parametrize("eight_bits", [False, True])
+def test_the_convolution_to_measure_by(eight_bits):
+    run_it, work = runtime.convolution(1, eight_bits=eight_bits)
+    run_it()
+    assert work == 48 * 48 * 256 * 256 * 9
