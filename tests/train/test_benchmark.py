@@ -17,7 +17,7 @@ from boir_sdk import signal_stack
 from boir_sdk.errors import ConfigError, DataError
 from boir_train import benchmark, peers, plot
 from boir_train.benchmark import Accuracy, Point, Timing
-from boir_train.cli import benchmark as command
+from boir_train.cli import benchmark_speed as command
 from boir_train.cli import main as cli
 from tests.conftest import ROOT
 

@@ -235,6 +235,8 @@ def test_the_skeleton_is_that_of_the_annotations(
         (["--annotations", "a.json", "--images", "a", "--against", "b.json"], "--against FILE needs one folder"),
         (["--annotations", "a.json", "--images", "a", "--against", "b.json", "b", "c"], "needs one folder"),
         (["--annotations", "a.json", "--images", "a", "--against-images", "b"], "needs one folder"),
+        (["--dataset", "coco", "--config", "nano"], "by --dataset, or by --config"),
+        (["--annotations", "annotations/coco_val.json", "--images", "a"], "fetch annotations_trainval2017.zip"),
     ],
 )
 def test_unusable_input(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

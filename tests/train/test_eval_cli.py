@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import boir_sdk
-from boir_sdk.errors import ConfigError, InputError
+from boir_sdk.errors import BoirError, ConfigError, InputError
 from boir_sdk.poses import Poses
 from boir_sdk.skeleton import COCO17, CROWDPOSE14
 from boir_train import subject
@@ -138,12 +138,54 @@ def test_interrupt_writes_nothing(world, monkeypatch, capsys) -> None:
     assert "interrupted after 2 of 6" in capsys.readouterr().err
 
 
+def _without_truth(world: Path) -> None:
+    """Make the annotation file what COCO's test-dev file is: pictures, and nothing about the people in them."""
+    content = json.loads((world / "truth.json").read_text())
+    del content["annotations"]
+    (world / "truth.json").write_text(json.dumps(content))
+
+
+def test_pictures_without_annotations_give_a_result_file_and_no_figures(world, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(subject, "opened", _oracle(world, wrong=6))  # the oracle reads the truth before it goes
+    _without_truth(world)
+    found = world / "keypoints_cocotestdev_results.json"
+    assert command.main(_arguments(world, "--flip", "--detections", str(found))) == 0
+    records = json.loads(found.read_text())
+    assert [record["image_id"] for record in records] == list(range(50, 50 + PICTURES))
+    assert all(record.keys() == {"image_id", "category_id", "keypoints", "score"} for record in records)
+    report = json.loads((world / "out" / "numbers.json").read_text())
+    assert not [name for name in report if name.startswith(("AP", "AR", "interval", "people"))]
+    assert (report["unit"], report["images"], report["detections"]) == ("fraction", PICTURES, PICTURES)
+    assert report["protocol"]["flip_test"] is True
+    assert f"submit {found}" in capsys.readouterr().out
+
+
+def test_pictures_without_annotations_need_a_place_for_the_results(world, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(subject, "opened", _oracle(world))
+    _without_truth(world)
+    assert command.main(_arguments(world)) == 1
+    assert "write the results by --detections" in capsys.readouterr().err
+    assert not (world / "out").exists()
+
+
+def test_annotations_are_found_under_the_name_they_are_downloaded_by(world, monkeypatch) -> None:
+    monkeypatch.setattr(subject, "opened", _oracle(world))
+    original = (world / "truth.json").rename(world / "person_keypoints_val2017.json")
+    arguments = _arguments(world)
+    arguments[arguments.index(str(world / "truth.json"))] = str(world / "coco_val.json")
+    assert command.main(arguments) == 0
+    report = json.loads((world / "out" / "numbers.json").read_text())
+    assert report["protocol"]["annotations_sha256"] == subject.sha256_of(original)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda w: (w / "truth.json").unlink(), "truth.json"),
         (lambda w: (w / "pictures" / "004.png").unlink(), "1 of 6 pictures"),
         (lambda w: (w / "pictures" / "004.png").write_bytes(b"no picture"), "004.png"),
+        (lambda w: (w / "truth.json").write_text('{"images": [{"file_name": "x"}]}'), "image None: no id"),
+        (lambda w: (w / "truth.json").write_text("{}"), "no list 'images'"),
         (lambda w: (w / "out" / "numbers.json").mkdir(parents=True), "numbers.json"),
     ],
 )
@@ -204,6 +246,34 @@ def test_dataset_must_fit_the_skeleton(asked, skeleton, expected) -> None:
         assert subject._dataset(asked, skeleton) == expected
 
 
+@pytest.mark.parametrize(
+    ("model", "fetch"),
+    [
+        ("runs/coco_w48/final.safetensors", "train it first: boir-train fit --config coco_w48 --out runs/coco_w48"),
+        ("model/imagenet/hrnetv2_w48_imagenet_pretrained.pth", "fetch HRNet-W48 trained on ImageNet"),
+    ],
+)
+def test_a_missing_model_says_where_it_comes_from(model: str, fetch: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=fetch), subject.opened(model, _options()):
+        pass
+
+
+@pytest.mark.parametrize("name", ["quantum", "cuda:99", ""])
+def test_a_device_that_isnt_there_is_a_configuration_error(name: str) -> None:
+    with pytest.raises(ConfigError, match="--device"):
+        subject.torch_device(name)
+
+
+def test_the_device_is_recorded_and_given_to_the_bundle(world: Path) -> None:
+    if not DEFAULT_BUNDLE.is_file():
+        pytest.skip(f"no default bundle at {DEFAULT_BUNDLE}")
+    with subject.opened("default", _options(device="CPU", size=192)) as measured:
+        assert measured.settings()["device"] == "CPU"
+    with pytest.raises(BoirError, match="NPU9"), subject.opened("default", _options(device="NPU9")) as measured:
+        next(measured.poses_of([np.zeros((64, 64, 3), np.uint8)]))
+
+
 def _boir_eval(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "boir_train.cli.eval", *arguments], capture_output=True, text=True, timeout=300
@@ -228,6 +298,7 @@ def test_checkpoint_end_to_end(world: Path) -> None:
     assert report["model"]["preset"] == "w32"
     assert report["model"]["sha256"] == subject.sha256_of(weights)
     assert report["protocol"]["size"] == 64
+    assert report["protocol"]["device"] == "cpu"
     assert report["protocol"]["oks_threshold"] == 0.8
     assert report["protocol"]["precision"] == {"asked": None, "effective": "f32"}
     assert report["images"] == 2

@@ -10,8 +10,17 @@ import numpy as np
 import pytest
 
 from boir_sdk.errors import ConfigError, DataError
+from boir_train import config
 from boir_train.bootstrap import average_precision, interval
-from boir_train.evaluation import COCO_NAMES, CROWDPOSE_NAMES, Evaluation, evaluate
+from boir_train.downloads import hint
+from boir_train.evaluation import (
+    COCO_NAMES,
+    CROWDPOSE_NAMES,
+    Evaluation,
+    evaluate,
+    load_annotations,
+    picture_files,
+)
 from tests.conftest import SHARED
 
 KNOWN = SHARED / "data" / "coco" / "evaluator_known_answers.json"
@@ -237,3 +246,44 @@ def test_interval_of_perfect_detections_is_a_point() -> None:
     truth, _ = _world()
     exact = [{"image_id": p["image_id"], "keypoints": p["keypoints"], "score": 0.5} for p in truth["annotations"]]
     assert interval(evaluate(truth, exact, "coco").matches, resamples=200) == pytest.approx((1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("data/coco/annotations/coco_val.json", "fetch annotations_trainval2017.zip"),
+        ("anywhere/person_keypoints_val2017.json", "put person_keypoints_val2017.json into data/coco/annotations"),
+        ("data/coco/images/test2017", "fetch test2017.zip"),
+        ("data/crowdpose/annotations/crowdpose_trainval.json", "join their `images` and `annotations`"),
+        ("data/crowdpose/images", "fetch images.zip from the CrowdPose project"),
+        ("data/ochuman/images", "fetch images.zip from the OCHuman project"),
+        ("data/ochuman/annotations/ochuman_test.json", "the OCHuman project"),
+        ("my/images", ""),
+        ("my.json", ""),
+    ],
+)
+def test_a_missing_file_says_what_to_fetch(path: str, words: str) -> None:
+    found = hint(path)
+    assert words in found
+    assert bool(found) == bool(words)
+
+
+def test_every_set_that_a_configuration_names_can_be_fetched() -> None:
+    for name in config.names():
+        read = config.load(name)
+        if name == "nano":  # made of COCO by this project, see docs/models.md
+            continue
+        sources = [(source.annotations, source.images) for source in read.data.train]
+        if read.eval.annotations and read.eval.images:
+            sources.append((read.eval.annotations, read.eval.images))
+        for file, images in sources:
+            assert hint(Path(read.data.root, file)), (name, file)
+            assert hint(Path(read.data.root, images)), (name, images)
+        assert hint(read.model.weights or ""), name
+
+
+def test_missing_annotations_and_pictures_say_what_to_fetch(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="fetch annotations_trainval2017"):
+        load_annotations(tmp_path / "coco_val.json", "coco")
+    with pytest.raises(DataError, match="fetch val2017"):
+        picture_files([{"id": 1, "file_name": "1.jpg"}], tmp_path / "val2017")

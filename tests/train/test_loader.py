@@ -141,3 +141,15 @@ def test_all_ranks_take_the_same_size_and_all_sizes_come() -> None:
 def test_a_size_must_suit_the_network() -> None:
     with pytest.raises(ConfigError, match="multiples of 32"):
         EpochSampler(4, 2, [100])
+
+
+def test_absent_keypoints_are_judged_nowhere(pictures: list[Picture]) -> None:
+    request = Request(0, 64, (3, 0))
+    plain = Samples(pictures, SETTINGS)[request]
+    masked = Samples(pictures, dataclasses.replace(SETTINGS, absent=("nose", "right_ankle")))[request]
+    batch = collate([masked, masked])
+    assert batch.multi_mask.shape == (2, 18, 16, 16)
+    for channel, name in enumerate((*COCO17.keypoints, "centre")):
+        wanted = np.zeros_like(plain.mask[0]) if name in ("nose", "right_ankle") else plain.mask[0]
+        np.testing.assert_array_equal(masked.mask[channel], wanted)
+    np.testing.assert_array_equal(masked.image, plain.image)

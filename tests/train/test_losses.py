@@ -434,3 +434,46 @@ def test_auxiliary_heads_of_the_paper_network_learn_from_the_second_step() -> No
         for name, gradient in gradients.items():
             assert gradient is not None, f"{head}.{name}"
             assert gradient.abs().max() > 0, f"{head}.{name}"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_larger_count_divides_every_term_but_the_paper_form(form: str) -> None:
+    batch = _batch()
+    batch.keypoints[..., 2] = 2
+    settings = LossSettings(offset=1, regress=1, embedding_loss=form)
+    outputs = _outputs(batch)
+    outputs["regress"] = torch.randn(outputs["offset"].shape, generator=_rng(12))
+    own = total_loss(outputs, batch, settings)
+    shared = total_loss(outputs, batch, settings, count=lambda value: 4 * value)
+    for name in ("multi_heatmap", "single_heatmap", "bbox", "offset", "regress"):
+        assert float(shared[name]) == pytest.approx(float(own[name]) / 4, rel=1e-5), name
+    # It is a sum over pictures, each normalised in itself.
+    part = 1 if form == "paper" else 4
+    assert float(shared["bbox_mask"]) == pytest.approx(float(own["bbox_mask"]) / part, rel=1e-5)
+
+
+def test_only_the_first_embedding_channels_may_be_used() -> None:
+    batch = _batch()
+    outputs = _outputs(batch)
+    few = total_loss(outputs, batch, LossSettings(embedding_channels=3, multi_heatmap=0, single_heatmap=0, bbox=0))
+    alone = total_loss({**outputs, "embedding": outputs["embedding"][:, :3]}, batch, LossSettings())
+    assert float(few["bbox_mask"]) == float(alone["bbox_mask"])
+    few["total"].backward()
+    gradient = outputs["embedding"].grad
+    assert gradient is not None
+    assert gradient[:, :3].any()
+    assert not gradient[:, 3:].any()
+    with pytest.raises(ConfigError, match="the head has 16"):
+        total_loss(outputs, batch, LossSettings(embedding_channels=17))
+
+
+def test_a_channel_that_is_judged_nowhere_learns_nothing() -> None:
+    batch = _batch()
+    outputs = _outputs(batch)
+    mask = batch.multi_mask.repeat(1, batch.multi_heatmap.shape[1], 1, 1)
+    mask[:, 1] = 0
+    batch.multi_mask = mask
+    total_loss(outputs, batch, LossSettings(single_heatmap=0))["total"].backward()
+    assert not outputs["keypoint_logits"].grad[:, 1].any()
+    assert all(outputs["keypoint_logits"].grad[:, k].any() for k in (0, 2, 3))
+    assert outputs["center_logits"].grad.any()

@@ -60,6 +60,7 @@ class DataConfig:
         width: of keypoint Gaussians: "published", one for all of a person (T2.7), or "oks", in proportion to OKS
             sigmas.
         ignore_unlabelled: judge pictures whose people aren't all annotated only near the annotated ones.
+        absent: keypoints that the annotations never have (another set's, mapped): judged nowhere.
         workers: loader processes of each rank.
         cache_mb: memory for decoded pictures of each rank.
     """
@@ -73,6 +74,7 @@ class DataConfig:
     centre: CentreRule = "keypoints"
     width: KeypointWidth = "published"
     ignore_unlabelled: bool = False
+    absent: tuple[str, ...] = ()
     workers: int = 4
     cache_mb: int = 0
 
@@ -142,6 +144,8 @@ class TrainConfig:
         max_instances: people of a batch that the person head learns from (T2.10).
         sync_bn: batch statistics over all ranks.
         channels_last: memory layout of pictures and weights.
+        compile: let torch.compile make one program of the network; the first steps are slow, and a C++ compiler (CPU)
+            or Triton (GPU) must be there.
         max_iterations: stop after so many steps without changing the schedule; 0 runs to its end.
         max_minutes: stop after so much time of this start; 0 has no limit.
         checkpoint_every: steps between resumable checkpoints.
@@ -155,6 +159,7 @@ class TrainConfig:
     max_instances: int = 200
     sync_bn: bool = False
     channels_last: bool = False
+    compile: bool = False
     max_iterations: int = 0
     max_minutes: float = 0.0
     checkpoint_every: int = 1000
@@ -361,6 +366,9 @@ def _check(config: Config) -> None:
             raise ConfigError(f"data.sizes must be positive multiples of 32, not {size}")
     if config.model.skeleton not in SKELETONS:
         raise ConfigError(f"model.skeleton must be one of {', '.join(SKELETONS)}, not {config.model.skeleton!r}")
+    unknown = set(config.data.absent) - set(SKELETONS[config.model.skeleton].keypoints)
+    if unknown:
+        raise ConfigError(f"data.absent: {min(unknown)!r} is no keypoint of {config.model.skeleton}")
     if config.augment.min_scale > config.augment.max_scale:
         raise ConfigError("augment.min_scale is larger than augment.max_scale")
     if not 0 <= config.optim.ema < 1:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 from boir_sdk.errors import ConfigError
 
@@ -39,6 +39,14 @@ class Ranks:
         value = torch.tensor(int(flag), device=self.device)
         distributed.all_reduce(value, op=distributed.ReduceOp.MAX)
         return bool(value.item())
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return `values` added over all ranks, without gradient."""
+        if self.world == 1:
+            return values
+        total = values.detach().clone()
+        distributed.all_reduce(total)
+        return total
 
     def wait(self) -> None:
         """Wait until all ranks are here."""

@@ -21,6 +21,8 @@ from pycocotools.cocoeval import COCOeval
 from boir_sdk.errors import ConfigError, DataError
 from boir_sdk.skeleton import COCO17, CROWDPOSE14, Skeleton
 from boir_train.bootstrap import Matches
+from boir_train.data.datasets import ORIGINAL_NAMES
+from boir_train.downloads import hint
 
 Protocol = Literal["coco", "crowdpose", "ochuman"]
 
@@ -57,20 +59,50 @@ def protocol_skeleton(protocol: Protocol) -> Skeleton:
     return CROWDPOSE14 if protocol == "crowdpose" else COCO17
 
 
+def annotation_file(path: Path) -> Path:
+    """The path itself, or, if it isn't there, the same file under the name that it was downloaded by (T4.5)."""
+    original = path.with_name(ORIGINAL_NAMES.get(path.name, path.name))
+    return original if original.is_file() and not path.is_file() else path
+
+
 def load_annotations(path: Path, protocol: Protocol) -> dict[str, Any]:
     """Read a COCO-style annotation file and check it as `check_annotations` does.
 
     Raises:
         DataError: the file is missing, is no JSON, or lacks what the protocol reads.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"can't read the annotations {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not a JSON file: {error}") from error
+    content = _read(path)
     check_annotations(content, protocol, str(path))
     return content
+
+
+def load_pictures(path: Path, protocol: Protocol) -> tuple[dict[str, Any], bool]:
+    """Read an annotation file, or a list of pictures that has no annotations, as COCO's test sets have none.
+
+    Returns:
+        The content, and whether there are annotations to measure by.
+
+    Raises:
+        DataError: as in `load_annotations`, or a picture of such a list has no id.
+    """
+    content = _read(path)
+    if not isinstance(content, dict) or "annotations" in content or not isinstance(content.get("images"), list):
+        check_annotations(content, protocol, str(path))
+        return content, True
+    for record in content["images"]:
+        _require(record, ("id",), f"{path}: image {record.get('id')}", protocol)
+    return content, False
+
+
+def _read(path: Path) -> Any:
+    path = annotation_file(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = f"{error.strerror or error}{hint(path) if isinstance(error, FileNotFoundError) else ''}"
+        raise DataError(f"can't read the annotations {path}: {reason}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not a JSON file: {error}") from error
 
 
 def check_annotations(content: Any, protocol: Protocol, name: str) -> None:
@@ -126,7 +158,9 @@ def picture_files(records: Sequence[Mapping[str, Any]], folder: Path) -> list[tu
     found = [(record["id"], _file(folder, record["file_name"])) for record in records]
     missing = [path for _, path in found if not path.is_file()]
     if missing:
-        raise DataError(f"{len(missing)} of {len(found)} pictures aren't in {folder}, the first is {missing[0].name}")
+        raise DataError(
+            f"{len(missing)} of {len(found)} pictures aren't in {folder}, the first is {missing[0].name}{hint(folder)}"
+        )
     return found
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from boir_sdk import decode, oks, warp
+from boir_sdk import decode, looks, oks, warp
 from boir_sdk.errors import ConfigError, InputError
 from boir_sdk.poses import Poses
 from boir_train.losses.focal import probability
@@ -167,6 +167,7 @@ def predict(
     size: int | None = None,
     flip_test: bool,
     protocol: ProtocolName,
+    second_look: bool = False,
 ) -> Poses:
     """From a picture to people in its pixels, after OKS suppression and in its order (SPEC-model M4.2 to M4.10).
 
@@ -176,13 +177,28 @@ def predict(
         size: network size in pixels; None is the model's own.
         flip_test: add the mirrored view.
         protocol: which benchmark's smoothing and suppression to use.
+        second_look: look at the picture in half size too, if the model is made for it (`boir_sdk.looks`).
     """
+    settings: ModelSettings = model.settings
+    size = size or settings.default_size
+    full = _look(model, image_bgr, size, flip_test, protocol)
+    if not (second_look and settings.second_look_px):
+        return full
+    height, width = image_bgr.shape[:2]
+    scale = size / (min(height, width) if settings.fit_rule == "short" else max(height, width))
+    half = _look(model, image_bgr, size // 2, flip_test, protocol)
+    return looks.join(full, half, settings.second_look_px / scale)
+
+
+def _look(
+    model: nn.Module, image_bgr: npt.NDArray[np.uint8], size: int, flip_test: bool, protocol: ProtocolName
+) -> Poses:
     settings: ModelSettings = model.settings
     height, width = image_bgr.shape[:2]
     fit = warp.fit(
         height,
         width,
-        size or settings.default_size,
+        size,
         rule=settings.fit_rule,
         multiple=settings.multiple,
         resample=settings.resample,

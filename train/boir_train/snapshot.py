@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import pickle
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from boir_sdk.errors import CheckpointError
+from boir_train.data.loader import Batch
 
 FILE = "last.pt"
 
@@ -57,12 +59,23 @@ def restore_random(states: dict[str, torch.Tensor], device: torch.device) -> Non
 
 def write(folder: Path, snapshot: Snapshot) -> None:
     """Write `snapshot` to the run's folder; a crash leaves the previous one whole."""
-    temporary = folder / (FILE + ".part")
+    _save({field.name: getattr(snapshot, field.name) for field in fields(snapshot)}, folder / FILE)
+
+
+def write_batches(folder: Path, batches: Sequence[Batch], iteration: int, rank: int) -> Path:
+    """Write the batches of a step that went wrong, on the CPU, and return the file: a list of tensors by name."""
+    path = folder / f"not-finite-{iteration}-rank{rank}.pt"
+    _save([{field.name: getattr(batch, field.name).cpu() for field in fields(batch)} for batch in batches], path)
+    return path
+
+
+def _save(content: Any, path: Path) -> None:
+    temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as file:
-        torch.save({name: getattr(snapshot, name) for name in Snapshot.__dataclass_fields__}, file)
+        torch.save(content, file)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(folder / FILE)
+    temporary.replace(path)
 
 
 def read(folder: Path) -> Snapshot | None:

@@ -9,14 +9,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from boir_sdk.errors import ConfigError, InputError
 from boir_sdk.poses import Poses
 from boir_sdk.skeleton import Skeleton, get_skeleton
+from boir_train import downloads
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Dataset = Literal["coco", "crowdpose", "ochuman"]
 PosesOf = Callable[[Iterable[np.ndarray]], Iterator[Poses]]
 
 
@@ -27,7 +33,9 @@ class Options:
     Attributes:
         size: network size, pixels.
         precision: bundle only: which of its precisions.
+        device: OpenVINO's name for a bundle (its CPU if None), PyTorch's for a checkpoint ("cpu" if None).
         flip: add the mirrored view.
+        second_look: look at pictures in half size too; None for what the model is made for.
         threads: of the CPU.
         preset: checkpoint only, where its tensors don't say.
         dataset: "coco", "crowdpose" or "ochuman"; if None it follows from the skeleton.
@@ -35,7 +43,9 @@ class Options:
 
     size: int | None = None
     precision: str | None = None
+    device: str | None = None
     flip: bool = False
+    second_look: bool | None = None
     threads: int | None = None
     preset: str | None = None
     dataset: str | None = None
@@ -79,7 +89,9 @@ def opened(model: str, options: Options) -> Iterator[Subject]:
     elif path.is_file():
         yield _checkpoint(path, options)
     else:
-        raise InputError(f"no model at {model}: give 'default', a bundle's folder or a checkpoint's file")
+        raise InputError(
+            f"no model at {model}: give 'default', a bundle's folder or a checkpoint's file{downloads.hint(path)}"
+        )
 
 
 @contextmanager
@@ -90,11 +102,13 @@ def _bundle(model: str, options: Options) -> Iterator[Subject]:
         raise ConfigError("--preset is for checkpoints; a bundle knows its own preset")
     estimator = PoseEstimator(
         model,
+        device=options.device or "CPU",
         size=options.size,
         precision=None if options.precision is None else options.precision.lower(),
         score_threshold=0.0,
         threads=options.threads,
         flip_test=options.flip,
+        second_look=options.second_look,
     )
     with estimator:
         info = estimator.info
@@ -125,6 +139,7 @@ def _bundle_settings(info: Mapping[str, Any]) -> dict[str, Any]:
         "runtime": "openvino",
         "device": info["device"],
         "flip_test": info["flip_test"],
+        "second_look": info["second_look"],
         "size": info["size"]["used"],
         "fit_rule": info["size"]["rule"],
         "oks_threshold": info["thresholds"]["oks"],
@@ -135,29 +150,59 @@ def _bundle_settings(info: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def network(path: Path, preset: str | None, dataset: str | None, device: str) -> tuple[nn.Module, Dataset]:
+    """Build and fill the network that a checkpoint holds, in evaluation mode.
+
+    Args:
+        path: the checkpoint's file.
+        preset: where its tensors don't say.
+        dataset: the protocol asked for; if None it follows from the skeleton.
+        device: PyTorch's name of it.
+
+    Returns:
+        The network and its protocol.
+
+    Raises:
+        CheckpointError: what is there can't be used.
+        ConfigError: there is no such device, or the data set doesn't fit the skeleton.
+        InputError: nothing is there.
+    """
+    from boir_train import build_model, checkpoint
+
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}: name a file of weights{downloads.hint(path)}")
+    target = torch_device(device)
+    state = checkpoint.read(path)
+    skeleton = "crowdpose14" if dataset == "crowdpose" else "coco17"
+    if preset is None:
+        preset, skeleton = checkpoint.identify(state)
+    model = build_model(preset, skeleton)
+    checkpoint.fill(model, state, path)
+    return model.to(target).eval(), _dataset(dataset, model.settings.skeleton)
+
+
 def _checkpoint(path: Path, options: Options) -> Subject:
     import torch
 
-    from boir_train import build_model, checkpoint, inference
+    from boir_train import inference
 
     if options.precision is not None and options.precision.lower() != "fp32":
         raise ConfigError(f"--precision {options.precision} is for bundles; a checkpoint runs in fp32")
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    state = checkpoint.read(path)
-    preset, skeleton = options.preset, "crowdpose14" if options.dataset == "crowdpose" else "coco17"
-    if preset is None:
-        preset, skeleton = checkpoint.identify(state)
-    network = build_model(preset, skeleton)
-    checkpoint.fill(network, state, path)
-    network.eval()
-    settings = network.settings
-    dataset = _dataset(options.dataset, settings.skeleton)
+    model, dataset = network(path, options.preset, options.dataset, options.device or "cpu")
+    settings = model.settings
     protocol = inference.get_protocol(dataset)
+    made_for_it = bool(settings.second_look_px)
+    if options.second_look and not made_for_it:
+        raise ConfigError(f"--second-look: {settings.preset} is not made for a second look at a picture")
+    second_look = made_for_it if options.second_look is None else options.second_look
 
     def poses_of(images: Iterable[np.ndarray]) -> Iterator[Poses]:
         for image in images:
-            yield inference.predict(network, image, size=options.size, flip_test=options.flip, protocol=dataset)
+            yield inference.predict(
+                model, image, size=options.size, flip_test=options.flip, protocol=dataset, second_look=second_look
+            )
 
     return Subject(
         poses_of=poses_of,
@@ -166,12 +211,14 @@ def _checkpoint(path: Path, options: Options) -> Subject:
             "kind": "checkpoint",
             "path": str(path),
             "sha256": sha256_of(path),
-            "preset": preset,
+            "preset": settings.preset,
             "skeleton": settings.skeleton.name,
         },
         settings=lambda: {
             "runtime": "torch",
+            "device": str(next(model.parameters()).device),
             "flip_test": options.flip,
+            "second_look": second_look,
             "size": options.size or settings.default_size,
             "fit_rule": settings.fit_rule,
             "resample": settings.resample,
@@ -183,7 +230,7 @@ def _checkpoint(path: Path, options: Options) -> Subject:
     )
 
 
-def _dataset(asked: str | None, skeleton: Skeleton) -> str:
+def _dataset(asked: str | None, skeleton: Skeleton) -> Dataset:
     """The protocol asked for, or the one of the model's skeleton."""
     fitting = ("crowdpose",) if skeleton.name == "crowdpose14" else ("coco", "ochuman")
     if asked is not None and asked not in fitting:
@@ -191,6 +238,20 @@ def _dataset(asked: str | None, skeleton: Skeleton) -> str:
             f"--dataset {asked} doesn't fit the model: its skeleton {skeleton.name} is for {' or '.join(fitting)}"
         )
     return asked or fitting[0]
+
+
+def torch_device(name: str) -> torch.device:
+    """PyTorch's device of that name; one without a number is the first.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    from boir_train.distributed import resolve_device
+
+    try:
+        return resolve_device(name)
+    except ConfigError as error:
+        raise ConfigError(f"--device {name}: PyTorch has no such device here; cpu is always there") from error
 
 
 def sha256_of(path: Path) -> str:

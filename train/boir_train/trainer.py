@@ -7,7 +7,7 @@ import math
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from boir_sdk.errors import BoirError, CheckpointError, ConfigError
@@ -25,6 +24,7 @@ from boir_train.config import Config, as_dict
 from boir_train.data.loader import Batch, EpochSampler
 from boir_train.distributed import Ranks
 from boir_train.ema import Ema
+from boir_train.losses.cells import alone
 from boir_train.losses.total import total_loss
 from boir_train.optimizer import freeze, make_optimizer, make_relative, set_rate, train_mode
 from boir_train.run_log import RunLog
@@ -42,7 +42,7 @@ log = logging.getLogger("boir_train.trainer")
 
 def train(
     model: nn.Module,
-    loader: DataLoader[Batch],
+    loader: Iterable[Batch],
     sampler: EpochSampler,
     config: Config,
     folder: Path,
@@ -69,7 +69,7 @@ def train(
         signal (the step was finished and saved).
 
     Raises:
-        BoirError: a loss term isn't finite.
+        BoirError: a loss term or the gradient isn't finite; the message names it and the file that holds the batches.
         CheckpointError: `last.pt` doesn't fit.
     """
     device, settings = ranks.device, config.train
@@ -93,6 +93,8 @@ def train(
         _restore(saved, model, optimizer, scaler, ema, blend, device)
         done, best_ap = saved.iteration, saved.best_ap
     parallel = ranks.wrap(model)
+    if settings.compile:
+        parallel.compile()
 
     per_epoch = math.ceil(len(sampler) / config.optim.accumulate)
     total = config.schedule.iterations or config.schedule.epochs * per_epoch
@@ -131,14 +133,18 @@ def train(
                 last = number == len(group) - 1
                 with nullcontext() if last or ranks.world == 1 else parallel.no_sync():
                     terms = _losses(parallel, batch, people, config, amp, ranks)
-                    values = _finite_values(terms, done)
+                    values = _values(terms)
+                    _stop_unless_finite(values, group, folder, done, ranks)
                     scaler.scale(terms["total"] / len(group)).backward()
                 for name, value in values.items():
                     sums[name] += value / len(group)
                 window_pictures += len(batch.images) * ranks.world
             scaler.unscale_(optimizer)
             clip = config.optim.clip or math.inf
-            sums["gradient_norm"] += nn.utils.clip_grad_norm_(model.parameters(), clip).item()
+            norm = nn.utils.clip_grad_norm_(model.parameters(), clip).item()
+            if not scaler.is_enabled():  # with loss scaling an overflow is expected: the scaler skips that step
+                _stop_unless_finite({"gradient_norm": norm}, group, folder, done, ranks)
+            sums["gradient_norm"] += norm
             scaler.step(optimizer)
             scaler.update()
             if ema is not None:
@@ -202,7 +208,7 @@ def _amp_dtype(name: str, device: torch.device) -> torch.dtype | None:
 
 
 def _steps(
-    loader: DataLoader[Batch], sampler: EpochSampler, done: int, per_epoch: int, accumulate: int
+    loader: Iterable[Batch], sampler: EpochSampler, done: int, per_epoch: int, accumulate: int
 ) -> Iterator[list[Batch]]:
     """Yield the batches of each step, for ever, starting after `done` steps."""
     epoch, within = divmod(done, per_epoch)
@@ -235,27 +241,35 @@ def _losses(
         index, yx = index[people], yx[people]
     with torch.autocast(batch.images.device.type, dtype=amp, enabled=amp is not None):
         outputs = model(batch.images, index, yx)
-    terms = total_loss(outputs, batch, config.loss, people=people)
+    count = ranks.sum if config.loss.normalise == "all" else alone
+    terms = total_loss(outputs, batch, config.loss, people=people, count=count)
     if ranks.world > 1:
         # DistributedDataParallel waits for a gradient of every parameter, also of a head whose weight is 0.
         terms["total"] = terms["total"] + 0 * torch.stack([value.float().mean() for value in outputs.values()]).sum()
     return terms
 
 
-def _finite_values(terms: Mapping[str, Tensor], iteration: int) -> dict[str, float]:
-    """Return the terms as numbers, fetched from the device at once.
+def _values(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the terms as numbers, fetched from the device at once."""
+    return dict(zip(terms, torch.stack([value.detach() for value in terms.values()]).tolist(), strict=True))
+
+
+def _stop_unless_finite(
+    values: Mapping[str, float], group: list[Batch], folder: Path, iteration: int, ranks: Ranks
+) -> None:
+    """Stop before the weights are spoiled, and keep what they were shown.
 
     Raises:
-        BoirError: one of them isn't finite.
+        BoirError: one of `values` isn't finite.
     """
-    values = dict(zip(terms, torch.stack([value.detach() for value in terms.values()]).tolist(), strict=True))
     for name, value in values.items():
         if not math.isfinite(value):
+            path = snapshot.write_batches(folder, group, iteration, ranks.rank)
             raise BoirError(
-                f"loss term {name!r} is {value} in iteration {iteration}: training stopped, the last checkpoint is "
-                "whole. Try a smaller optim.lr, or optim.amp=off"
+                f"{name!r} is {value} in iteration {iteration}: training stopped, the last checkpoint is whole. The "
+                f"batches of this step are in {path} (torch.load; names as in boir_train.data.loader.Batch). Try a "
+                "smaller optim.lr, or optim.amp=off"
             )
-    return values
 
 
 def _evaluate(model: nn.Module, weights: Mapping[str, Tensor], evaluate: Evaluate) -> dict[str, float]:

@@ -69,6 +69,11 @@ class Validation:
         if image_bgr is None:
             raise DataError(f"picture {path} (image id {image_id}) can't be decoded: replace the file")
         poses = predict(
-            model, image_bgr, size=settings.size or None, flip_test=settings.flip_test, protocol=settings.protocol
+            model,
+            image_bgr,
+            size=settings.size or None,
+            flip_test=settings.flip_test,
+            protocol=settings.protocol,
+            second_look=True,
         )
         return poses.to_coco(image_id)

@@ -1,4 +1,4 @@
-"""`boir-train data check`: is a data set whole, and is it kept apart from the sets it is judged on?"""
+"""`boir-train data`: `check` whether a set is whole and kept apart from those it is judged on, `merge` two files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 from tqdm import tqdm
 
 from boir_sdk.cli.files import write_atomic
-from boir_sdk.errors import ConfigError
+from boir_sdk.errors import ConfigError, DataError
 from boir_sdk.skeleton import Skeleton, get_skeleton
 from boir_train import config
-from boir_train.data import check
+from boir_train.data import check, known
 from boir_train.data.datasets import Source
+from boir_train.data.merge import merge
 from boir_train.data.perceptual import BITS, NEAR
 
 DESCRIPTION = f"""\
@@ -28,9 +29,18 @@ With --against it also proves that no picture of the sets is in another one: by 
 finds re-encoded, resized and mirrored copies too. Copies differ in at most {NEAR} of the hash's {BITS} bits, unrelated
 pictures in about half of them; cropped copies aren't found. Ids are compared as numbers, so both sets must take theirs
 from the same data set.
+
+--dataset checks the paper's sets in the folders that the configurations expect, training and evaluation parts against
+each other, and says what to fetch for what is missing. Counts of pictures and people are set beside the paper's; a set
+that has others is only told about, unless --whole asks for all of it.
+
+`merge` writes several annotation files as one, for example CrowdPose's train and val as trainval.
 """
 EPILOG = """\
 examples:
+  boir-train data check --dataset crowdpose --root data/crowdpose --whole
+  boir-train data merge --annotations crowdpose_train.json --annotations crowdpose_val.json \\
+      --out crowdpose_trainval.json
   boir-train data check --annotations person_keypoints_train2017.json --images train2017 \\
       --against person_keypoints_val2017.json val2017
   boir-train data check --config runs/nano/config.yaml --against val.json --against-images val \\
@@ -46,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments on `parser`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description, parser.epilog = DESCRIPTION, EPILOG
-    parser.add_argument("task", choices=("check",), help="what to do")
+    parser.add_argument("task", choices=("check", "merge"), help="what to do")
     parser.add_argument(
         "--annotations", action="append", default=[], metavar="FILE", help="COCO-style keypoint JSON; repeatable"
     )
@@ -54,11 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", action="append", default=[], metavar="DIR", help="folder of its pictures; one for each FILE"
     )
     parser.add_argument("--config", metavar="NAME|FILE", help="instead: every training set that a configuration names")
+    parser.add_argument("--dataset", choices=tuple(known.DATA_SETS), help="instead: the parts of one of the paper's")
     parser.add_argument(
         "--root",
         metavar="DIR",
-        help="folder that relative paths of these start at; default: the configuration's, or here",
+        help="folder that relative paths of these start at; default: the configuration's, data/DATASET, or here",
     )
+    parser.add_argument("--whole", action="store_true", help="other counts than the paper's are wrong")
     parser.add_argument(
         "--against",
         nargs="+",
@@ -73,16 +85,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", nargs="?", const=STDOUT, metavar="OUT", help="write everything as JSON; without OUT print it"
     )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="of `merge`")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check; returns 0 if all is well, else 1.
+    """Check or merge; returns 0 if all is well, else 1.
 
     Raises:
         ConfigError: no set was named, or in two ways, or files and folders don't pair.
         DataError: an annotation file can't be used at all.
         InputError: the report can't be written.
     """
+    if args.task == "merge":
+        return _merge(args)
     sources, root, skeleton = _training(args)
     others = _evaluation(args)
     quiet = args.json == STDOUT
@@ -94,8 +109,12 @@ def run(args: argparse.Namespace) -> int:
         for other, its in zip(others, evaluation, strict=True)
     ]
     problems = any(one.problems for one in (*training, *evaluation))
+    pairs = zip((*sources, *others), (*training, *evaluation), strict=True)
+    counts = [known.count(source.annotations, one.pictures, one.people) for source, one in pairs]
+    counted = [one for one in counts if one is not None]
+    short = args.whole and not all(one.agrees for one in counted)
     report = {
-        "well": not problems and not any(entry["leaks"] for entry in comparisons),
+        "well": not problems and not short and not any(entry["leaks"] for entry in comparisons),
         "near": NEAR,
         "bits": BITS,
         "sets": [
@@ -103,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
             *(_facts("evaluation", one, own) for one, own in zip(others, evaluation, strict=True)),
         ],
         "comparisons": comparisons,
+        "counts": [dataclasses.asdict(one) for one in counted],
     }
     text = json.dumps(report, indent=2)
     if not quiet and args.json is not None:
@@ -114,8 +134,14 @@ def run(args: argparse.Namespace) -> int:
 def _training(args: argparse.Namespace) -> tuple[tuple[Source, ...], str, Skeleton | None]:
     """The sets to check, the folder of their paths, and the skeleton that they must have."""
     named = bool(args.annotations or args.images)
-    if (args.config is None) != named:
-        raise ConfigError("name the sets by --annotations and --images, or by --config")
+    if named + (args.config is not None) + (args.dataset is not None) != 1:
+        raise ConfigError("name the sets by --annotations and --images, by --dataset, or by --config")
+    if args.dataset is not None:
+        root = args.root or f"data/{args.dataset}"
+        absent = known.missing(args.dataset, Path(root))
+        if absent:
+            raise DataError(f"{args.dataset} isn't complete in {root}:\n  " + "\n  ".join(absent))
+        return known.sources(args.dataset, training=True), root, None
     if named:
         if len(args.annotations) != len(args.images):
             raise ConfigError("every --annotations FILE needs its --images DIR, in the same order")
@@ -133,7 +159,23 @@ def _evaluation(args: argparse.Namespace) -> tuple[Source, ...]:
     ):
         raise ConfigError("every --against FILE needs one folder: behind it, or by --against-images in the same order")
     folders = iter(args.against_images)
-    return tuple(Source(entry[0], entry[1] if len(entry) == 2 else next(folders)) for entry in args.against)
+    parts: tuple[Source, ...] = ()
+    if args.dataset is not None:
+        root = Path(args.root or f"data/{args.dataset}")
+        parts = tuple(
+            Source(str(root / part.annotations), str(root / part.images))
+            for part in known.sources(args.dataset, training=False)
+        )
+    return (*parts, *(Source(entry[0], entry[1] if len(entry) == 2 else next(folders)) for entry in args.against))
+
+
+def _merge(args: argparse.Namespace) -> int:
+    if args.out is None or len(args.annotations) < 2:
+        raise ConfigError("merge needs two --annotations FILE or more, and --out FILE")
+    content = merge([Path(args.root or ".", name) for name in args.annotations])
+    write_atomic(args.out, json.dumps(content).encode())
+    print(f"{args.out}: {len(content['images'])} pictures, {len(content['annotations'])} annotations")
+    return 0
 
 
 def _check(source: Source, root: str, skeleton: Skeleton | None, quiet: bool) -> check.Checked:
@@ -169,6 +211,13 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         if one["swapped"]:
             yield f"  width and height of {len(one['swapped'])} pictures are exchanged in the annotations; harmless:"
             yield from _first(one["swapped"])
+    for one in report["counts"]:
+        least, most = one["expected_people"]
+        people = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        yield (
+            f"{one['name']}: the whole has {one['expected_pictures']:,} pictures and {people} people with joints, "
+            f"{'as here' if one['agrees'] else 'not as here'}"
+        )
     for entry in report["comparisons"]:
         yield (
             f"{entry['training']} - {entry['evaluation']}: {len(entry['leaks'])} shared; the nearest two differ in "

@@ -18,11 +18,13 @@ from boir_sdk.cli.files import write_atomic
 from boir_sdk.cli.interrupt import INTERRUPTED, graceful
 from boir_sdk.errors import BoirError, DataError, InputError
 from boir_train import bootstrap, subject
+from boir_train.cli.numbers import positive
 from boir_train.evaluation import (
     MAX_DETECTIONS,
     Evaluation,
+    annotation_file,
     evaluate,
-    load_annotations,
+    load_pictures,
     picture_files,
     protocol_skeleton,
 )
@@ -39,6 +41,9 @@ move with another choice of pictures of the same sort: a few hundred pictures le
 `best_score_threshold` is the score that gives the highest F1 at OKS 0.5, `cautious_score_threshold` the highest F0.5,
 for which a false person is worse than a missed one (bundles take that): choose it on pictures that are neither trained
 on nor reported. `keypoint_scores` compares the scores of found people's joints that are visible, hidden and absent.
+
+A file that lists pictures without annotations (COCO test-dev) gives no numbers: --detections writes the results that
+COCO's evaluation server takes.
 """
 
 CAUTION = 0.5  # beta of the cautious threshold
@@ -48,6 +53,8 @@ examples:
   boir-eval --model default --annotations person_keypoints_val2017.json --images val2017 --json default.json
   boir-eval --model run/final.safetensors --annotations crowdpose_test.json --images crowdpose/images \\
       --dataset crowdpose --flip --json crowdpose.json --detections crowdpose-poses.json
+  boir-eval --model w32.safetensors --device cuda --flip --annotations image_info_test-dev2017.json --images test2017 \\
+      --detections keypoints_cocotestdev_results.json --json coco_w32_testdev.json
   boir-eval --model my-bundle --precision int8 --limit 50 --annotations val.json --images val --json quick.json
 
 exit codes: 0 done, 1 failed (the message says why), 2 wrong usage, 130 interrupted (nothing is written)
@@ -68,17 +75,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--preset", help="of a checkpoint that doesn't show it: w32, w48, nano")
     parser.add_argument("--flip", action="store_true", help="also look at the mirrored picture (the papers do)")
-    parser.add_argument("--size", type=_positive, metavar="PX", help="network size; default: the model's own")
+    parser.add_argument(
+        "--second-look",
+        action=argparse.BooleanOptionalAction,
+        help="look at pictures in half size too, for large people (default: as the model is made for)",
+    )
+    parser.add_argument("--size", type=positive, metavar="PX", help="network size; default: the model's own")
     parser.add_argument("--precision", metavar="P", help="of a bundle: fp32, fp16, int8, bf16; default: its own")
-    parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N pictures of the file")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return number
+    parser.add_argument(
+        "--device", metavar="D", help="to compute on; default: the CPU. A checkpoint's: cpu, cuda, cuda:1"
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N pictures of the file")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
     options = subject.Options(
         size=args.size,
         precision=args.precision,
+        device=args.device,
         flip=args.flip,
+        second_look=args.second_look,
         threads=args.threads,
         preset=args.preset,
         dataset=args.dataset,
@@ -99,7 +109,9 @@ def run(args: argparse.Namespace) -> int:
         if output is not None and output.is_dir():
             raise InputError(f"{output} is a folder: name a file to write to")
     with graceful() as stop, subject.opened(args.model, options) as measured:
-        annotations = load_annotations(args.annotations, measured.dataset)
+        annotations, judged = load_pictures(args.annotations, measured.dataset)
+        if not judged and args.detections is None:
+            raise InputError(f"{args.annotations} has no annotations to measure by: write the results by --detections")
         pictures = picture_files(annotations["images"][: args.limit], args.images)
         if not pictures:
             raise DataError(f"{args.annotations} lists no pictures")
@@ -112,36 +124,43 @@ def run(args: argparse.Namespace) -> int:
                 print(f"interrupted after {done} of {len(pictures)} pictures; nothing was written", file=sys.stderr)
                 return INTERRUPTED
         settings = measured.settings()
-    result = evaluate(annotations, detections, measured.dataset, image_ids=[image_id for image_id, _ in pictures])
-    report = _report(args, measured, settings, result, len(detections))
-    if measured.dataset != "crowdpose":  # its people have no area
-        report["keypoint_scores"] = joint_scores(annotations, detections, protocol_skeleton(measured.dataset))
+    report = _report(args, measured, settings, len(pictures), len(detections))
+    if judged:
+        images = [image_id for image_id, _ in pictures]
+        report = {**_figures(evaluate(annotations, detections, measured.dataset, image_ids=images)), **report}
+        if measured.dataset != "crowdpose":  # its people have no area
+            report["keypoint_scores"] = joint_scores(annotations, detections, protocol_skeleton(measured.dataset))
     if args.detections is not None:
         write_atomic(args.detections, json.dumps(detections).encode())
-    write_atomic(args.json, (json.dumps(report, indent=2, default=str) + "\n").encode())
-    print("\n".join(_table(report)))
+    write_atomic(args.json, (json.dumps({"unit": "fraction", **report}, indent=2, default=str) + "\n").encode())
+    print("\n".join(_table(report) if judged else _submission(report, args.detections)))
     return 0
 
 
-def _report(
-    args: argparse.Namespace, measured: subject.Subject, settings: dict[str, Any], result: Evaluation, found: int
-) -> dict[str, Any]:
-    """Everything that is written to `--json`."""
+def _figures(result: Evaluation) -> dict[str, Any]:
+    """What was measured."""
     low, high = bootstrap.interval(result.matches)
     threshold, cautious = best_threshold(result.matches), best_threshold(result.matches, CAUTION)
     return {
-        "unit": "fraction",
         **result.stats,
         "interval_95": [low, high],
-        "images": result.images,
         "people": result.people,
-        "detections": found,
         "best_score_threshold": None if threshold is None else dataclasses.asdict(threshold),
         "cautious_score_threshold": None if cautious is None else dataclasses.asdict(cautious),
+    }
+
+
+def _report(
+    args: argparse.Namespace, measured: subject.Subject, settings: dict[str, Any], pictures: int, found: int
+) -> dict[str, Any]:
+    """What repeats a run."""
+    return {
+        "images": pictures,
+        "detections": found,
         "protocol": {
             "dataset": measured.dataset,
             "annotations": str(args.annotations),
-            "annotations_sha256": subject.sha256_of(args.annotations),
+            "annotations_sha256": subject.sha256_of(annotation_file(args.annotations)),
             "limit": args.limit,
             "detections_per_image": MAX_DETECTIONS,
             "exif": "ignored",
@@ -150,6 +169,12 @@ def _report(
         "model": measured.model,
         "versions": subject.versions(),
     }
+
+
+def _submission(report: dict[str, Any], written: Path) -> Iterator[str]:
+    """What to do with results that can't be measured here."""
+    yield f"{report['images']} pictures, {report['detections']} people found; without annotations nothing is measured:"
+    yield f"  submit {written} to the data set's evaluation server, and add its figures to the file of --json"
 
 
 def _table(report: dict[str, Any]) -> Iterator[str]:

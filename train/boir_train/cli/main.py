@@ -12,15 +12,26 @@ from collections.abc import Sequence
 from boir_sdk.errors import BoirError
 
 COMMANDS = {
-    "fit": "train a model as a configuration says",
-    "eval": "measure a bundle or checkpoint on a data set",
-    "benchmark": "measure accuracy against time, beside other models",
     "data": "check a data set, and that it shares no picture with another",
+    "fit": "train a model as a configuration says",
+    "eval": "measure a bundle or checkpoint on a data set (also: boir-eval)",
+    "benchmark": "measure models beside each other and beside the paper's tables; test whether two differ",
+    "visualize": "draw what a network sees in a picture, as the paper's figures do",
+    "overfit": "prove that a model can learn: train on a few pictures until it knows them",
+    "ablation": "train the variants of the paper's table 4 with several seeds and report AP with its spread",
+    "speed": "measure the loader, a training step and the losses on the machine at hand",
 }
 EPILOG = """\
-example:
-  boir-train fit --config nano --set data.root=/data/coco --out runs/nano
-  boir-train fit --help
+from pictures to a measured model (docs/training.md has the whole way, from an empty folder):
+  boir-train data check --config coco_w32 --root data/coco
+  boir-train fit --config coco_w32 --set data.root=data/coco --out runs/coco_w32
+  boir-train eval --model runs/coco_w32/final.safetensors --annotations data/coco/annotations/coco_val.json \\
+      --images data/coco/images/val2017 --flip --json results/coco_w32.json
+  boir-train benchmark tables --results results
+  boir-train visualize people.jpg --checkpoint runs/coco_w32/final.safetensors --out figures
+
+boir-train COMMAND --help has the options of each, with examples.
+exit codes: 0 done, 1 failed (the message says why), 2 wrong usage, 130 interrupted
 """
 
 

@@ -17,6 +17,7 @@ from boir_sdk.skeleton import SKELETONS, Skeleton
 from boir_train.data import datasets
 from boir_train.data.datasets import Source
 from boir_train.data.perceptual import BITS, NEAR, Bits, distances, mirrored, perceptual_hash
+from boir_train.downloads import hint
 
 JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 # Rows of the table of distances that are in memory at once.
@@ -93,10 +94,13 @@ def check(
         progress: wraps the list of image records that is gone through.
 
     Raises:
-        DataError: the annotation file is missing, or no JSON with the lists `images` and `annotations`.
+        DataError: the annotation file or the folder is missing, or the file is no JSON with the lists `images` and
+            `annotations`.
     """
     path = datasets.find_annotations(Path(root, source.annotations))
     content, folder = datasets.read_json(path), Path(root, source.images)
+    if content["images"] and not folder.is_dir():
+        raise DataError(f"no folder of pictures at {folder}{hint(folder)}")
     wanted = skeleton or _skeleton(content["annotations"])
     records, problems = _records(content["images"], path)
     annotations, found = _annotations(content["annotations"], {record["id"] for record in records}, wanted, path)

@@ -17,6 +17,7 @@ from pycocotools import mask as rle
 
 from boir_sdk.errors import DataError
 from boir_sdk.skeleton import Skeleton
+from boir_train.downloads import hint
 
 Rules = Literal["coco", "crowdpose"]
 
@@ -78,7 +79,9 @@ def find_annotations(path: Path) -> Path:
     original = path.with_name(ORIGINAL_NAMES.get(path.name, path.name))
     if original.is_file():
         return original
-    raise DataError(f"no annotation file at {path}: set data.root or the source's `annotations` to where it lies")
+    raise DataError(
+        f"no annotation file at {path}: set data.root or the source's `annotations` to where it lies{hint(path)}"
+    )
 
 
 def load(sources: Sequence[Source], skeleton: Skeleton, rules: Rules, root: str = ".") -> list[Picture]:
@@ -139,7 +142,7 @@ def _load_one(path: Path, images: Path, skeleton: Skeleton, rules: Rules) -> lis
             continue
         file = images / record["file_name"]
         if not file.is_file():
-            raise DataError(f"picture {file} of image id {record['id']} in {path} is missing")
+            raise DataError(f"picture {file} of image id {record['id']} in {path} is missing{hint(images)}")
         height, width = int(record["height"]), int(record["width"])
         if looks_swapped([entry["bbox"] for entry in annotations], width, height):
             height, width, swapped = width, height, swapped + 1

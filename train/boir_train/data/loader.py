@@ -28,7 +28,8 @@ class Batch:
     Attributes:
         images: float32 [B, 3, I, I], normalised RGB.
         multi_heatmap: [B, K + 1, R, R], last channel the centres.
-        multi_mask: [B, 1, R, R], 0 where the multi-heatmap isn't judged.
+        multi_mask: [B, 1, R, R], 0 where the multi-heatmap isn't judged; [B, K + 1, R, R] when some of its channels
+            are judged nowhere.
         instance_coord: int64 [N, 2] cells (y, x).
         image_index: int64 [N], row of `images`.
         instance_heatmap: [N, K, R, R].
@@ -76,6 +77,7 @@ class SampleSettings:
         centre: see `targets.build`.
         width: of keypoint Gaussians, "published" (one for all, T2.7) or "oks" (`targets.keypoint_radii`).
         ignore_unlabelled: see `datasets.valid_mask`.
+        absent: names of keypoints whose channel is judged nowhere, as the annotations never have them.
     """
 
     skeleton: Skeleton
@@ -87,6 +89,7 @@ class SampleSettings:
     ignore_unlabelled: bool
     centre: CentreRule = "keypoints"
     width: KeypointWidth = "published"
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A normalised picture [3, I, I], its valid cells [1, R, R] and its targets."""
+    """A normalised picture [3, I, I], its valid cells [1, R, R] or [K + 1, R, R], and its targets."""
 
     image: NDArray[np.float32]
     mask: NDArray[np.float32]
@@ -137,7 +140,11 @@ def make_sample(image_rgb: NDArray[np.uint8], picture: Picture, request: Request
     # After the published draws, so that those stay what they are without it.
     if settings.augment.colour > 0:
         image = change_colours(image, settings.augment.colour, draws)
-    return Sample(normalise(image, settings.mean, settings.std), changed.valid[None].astype(np.float32), targets)
+    mask = changed.valid[None].astype(np.float32)
+    if settings.absent:
+        judged = [name not in settings.absent for name in (*settings.skeleton.keypoints, "centre")]
+        mask = mask * np.array(judged, np.float32)[:, None, None]
+    return Sample(normalise(image, settings.mean, settings.std), mask, targets)
 
 
 class Samples(Dataset[Sample]):

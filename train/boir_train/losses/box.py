@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from boir_train.losses.cells import full_precision, image_index, neighbourhood, read
+from boir_train.losses.cells import Count, alone, full_precision, image_index, neighbourhood, read
 
 BoxAnchor = Literal["xy", "yx"]
 
@@ -55,6 +55,7 @@ def box_loss(
     counts: Tensor,
     *,
     anchor: BoxAnchor = "xy",
+    count: Count = alone,
 ) -> Tensor:
     """Mean CIoU loss over the 3x3 cells round every person (T1.7).
 
@@ -65,6 +66,7 @@ def box_loss(
             in the divisor and nowhere else.
         counts: int64 [B], people per picture, placeholders included.
         anchor: what a cell (y, x) means as (ax, ay): "xy" as in the paper, "yx" transposed as published.
+        count: turns the number of cells into the divisor.
 
     Returns:
         Scalar: sum of 1 - CIoU over the cells, divided by their number; 0 without people.
@@ -79,4 +81,4 @@ def box_loss(
     extent = torch.zeros(len(counts), device=boxes.device, dtype=boxes.dtype)
     peopled = extent.index_add(0, picture, boxes.abs().sum(1))[picture] > 0
     used = inside & peopled.unsqueeze(1)
-    return (ciou_loss(predicted, target) * used).sum() / inside.sum().clamp(min=1)
+    return (ciou_loss(predicted, target) * used).sum() / count(inside.sum()).clamp(min=1)

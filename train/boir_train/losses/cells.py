@@ -6,8 +6,17 @@ belongs to. Everything here is a gather: no loop over people or cells.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+Count = Callable[[Tensor], Tensor]  # what a loss divides by, from this rank's share of it
+
+
+def alone(count: Tensor) -> Tensor:
+    """The `Count` of a rank that normalises by itself, as published (T3.3)."""
+    return count
 
 
 def full_precision(values: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from boir_train.losses.cells import full_precision
+from boir_train.losses.cells import Count, alone, full_precision
 
 EmbeddingForm = Literal["paper", "published-0", "published-1"]
 EmbeddingAnchor = Literal["box", "instance"]
@@ -203,6 +203,7 @@ def bbox_mask_loss(
     detach_similarity: bool = True,
     similarity_distance: SimilarityDistance = "mean",
     anchors_yx: Tensor | None = None,
+    count: Count = alone,
 ) -> Tensor:
     """Bbox Mask Loss over a batch (T1.5, T1.6), before the division by the number of pictures.
 
@@ -217,6 +218,7 @@ def bbox_mask_loss(
         detach_similarity: paper form only, see `paper_terms`.
         similarity_distance: paper form only, see `paper_terms`.
         anchors_yx: paper form only: int64 [N, 2], cells to read a person's embedding at instead of the box centre.
+        count: published forms only: turns the number of people into the divisor.
 
     Returns:
         Scalar; 0 (with a graph) when nobody is there.
@@ -249,4 +251,6 @@ def bbox_mask_loss(
             total = total + _published_0(cells, masks, anchors, beta)
         else:
             total = total + _published_1(cells, masks, anchors, beta)
-    return total if form == "paper" else total / max(len(boxes), 1)
+    if form == "paper":
+        return total
+    return total / count(torch.tensor(len(boxes), device=emb.device)).clamp(min=1)

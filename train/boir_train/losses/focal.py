@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from boir_train.losses.cells import full_precision
+from boir_train.losses.cells import Count, alone, full_precision
 
 FLOOR = 1e-4
 
@@ -22,13 +22,14 @@ def probability(logits: Tensor) -> Tensor:
     return torch.sigmoid(full_precision(logits)).clamp(FLOOR, 1 - FLOOR)
 
 
-def focal_loss(prob: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+def focal_loss(prob: Tensor, target: Tensor, mask: Tensor | None = None, *, count: Count = alone) -> Tensor:
     """Focal loss with one normaliser for the whole tensor (T1.2).
 
     Args:
         prob: probabilities of `probability`, e.g. [B, C, H, W].
         target: Gaussians in [0, 1], the same shape; only an exact 1 is a positive.
         mask: 0/1, broadcast over `prob`; cells with 0 count nowhere.
+        count: turns the number of positive cells into the normaliser.
 
     Returns:
         Scalar. Without a positive cell the negative part is returned undivided.
@@ -41,4 +42,4 @@ def focal_loss(prob: Tensor, target: Tensor, mask: Tensor | None = None) -> Tens
     absent = 1 - prob
     found = positive * absent.square() * prob.log()
     refused = negative * (1 - target.to(prob.dtype)).pow(4) * prob.square() * absent.log()
-    return -(found.sum() + refused.sum()) / positive.sum().clamp(min=1)
+    return -(found.sum() + refused.sum()) / count(positive.sum()).clamp(min=1)

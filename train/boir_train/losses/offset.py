@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
-from boir_train.losses.cells import full_precision, neighbourhood
+from boir_train.losses.cells import Count, alone, full_precision, neighbourhood
 
 BEND = 1.0  # cells; under this error the loss is quadratic, beyond it linear
 
 
-def offset_loss(offset: Tensor, keypoints: Tensor, image_index: Tensor, *, radius: float = 2.5) -> Tensor:
+def offset_loss(
+    offset: Tensor, keypoints: Tensor, image_index: Tensor, *, radius: float = 2.5, count: Count = alone
+) -> Tensor:
     """Smooth L1 distance between predicted and true offsets on the cells near each annotated keypoint.
 
     The true offset at cell c of a keypoint at q is q - c, both in cells, so decoding reads q = c + offset wherever
@@ -22,6 +24,7 @@ def offset_loss(offset: Tensor, keypoints: Tensor, image_index: Tensor, *, radiu
         keypoints: [N, K, 3], x and y in cells, v; only v > 0 counts. A keypoint may lie outside the map.
         image_index: int64 [N].
         radius: Euclidean, in cells, from the keypoint itself.
+        count: turns the number of cells into the divisor.
 
     Returns:
         Scalar, the mean over cells and both coordinates (bend from quadratic to linear at one cell); 0 without cells.
@@ -38,4 +41,4 @@ def offset_loss(offset: Tensor, keypoints: Tensor, image_index: Tensor, *, radiu
     picture = image_index.reshape(-1, 1, 1, 1)
     predicted = full_precision(offset[picture, channel, yx[..., :1], yx[..., 1:]])  # [N, K, M, 2]
     distance = smooth_l1_loss(predicted, target.to(predicted.dtype), reduction="none", beta=BEND)
-    return (distance.sum(-1) * used).sum() / (2 * used.sum()).clamp(min=1)
+    return (distance.sum(-1) * used).sum() / (2 * count(used.sum())).clamp(min=1)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Protocol, get_args
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 
 from boir_sdk.errors import ConfigError
 from boir_train.losses.box import BoxAnchor, box_loss
-from boir_train.losses.cells import full_precision
+from boir_train.losses.cells import Count, alone, full_precision
 from boir_train.losses.embedding import EmbeddingAnchor, EmbeddingForm, SimilarityDistance, bbox_mask_loss
 from boir_train.losses.focal import focal_loss, probability
 from boir_train.losses.offset import offset_loss
 from boir_train.losses.regress import regress_loss
+
+Normalise = Literal["rank", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,15 @@ class LossSettings:
         regress: weight of the regression loss, for models that have that output.
         beta: steepness of the Bbox Mask Loss.
         embedding_loss: its form, `paper`, `published-0` or `published-1`.
+        embedding_channels: how many of the embedding head's channels are used, the first ones (the paper's D); 0 is
+            all. The others get no gradient, as if they weren't there.
         embedding_anchor: paper form: a person's embedding is read at the `box` centre or at the `instance` cell.
         detach_similarity: paper form: no gradient through the soft mask.
         similarity_distance: paper form: `mean` or `sum` over channels in the soft mask.
         box_anchor: `xy` (paper) or `yx` (published).
         offset_radius: cells round a keypoint that learn its offset.
+        normalise: over how many processes a term's normaliser is counted: `rank`, each its own (published, T3.3), or
+            `all`, so that any number of processes learn as one with the joined batch.
     """
 
     multi_heatmap: float = 1.0
@@ -47,11 +53,13 @@ class LossSettings:
     regress: float = 0.0
     beta: float = 10.0
     embedding_loss: EmbeddingForm = "paper"
+    embedding_channels: int = 0
     embedding_anchor: EmbeddingAnchor = "box"
     detach_similarity: bool = True
     similarity_distance: SimilarityDistance = "mean"
     box_anchor: BoxAnchor = "xy"
     offset_radius: float = 2.5
+    normalise: Normalise = "rank"
 
     def __post_init__(self) -> None:
         """Refuse what would train silently wrong.
@@ -68,6 +76,7 @@ class LossSettings:
             ("embedding_anchor", EmbeddingAnchor),
             ("similarity_distance", SimilarityDistance),
             ("box_anchor", BoxAnchor),
+            ("normalise", Normalise),
         ):
             value = getattr(self, name)
             if value not in get_args(choices):
@@ -101,20 +110,26 @@ class Targets(Protocol):
     def num_inst(self) -> Tensor: ...  # noqa: D102
 
 
-def _multi_heatmap(outputs: Mapping[str, Tensor], batch: Targets) -> Tensor:
+def _multi_heatmap(outputs: Mapping[str, Tensor], batch: Targets, count: Count) -> Tensor:
     """One focal loss over bottom-up and centre heatmaps; a model without the bottom-up head learns the centre alone."""
     heads = [outputs[name] for name in ("keypoint_logits", "center_logits") if name in outputs]
     logits = torch.cat([full_precision(head) for head in heads], dim=1)
-    return focal_loss(probability(logits), batch.multi_heatmap[:, -logits.shape[1] :], batch.multi_mask)
+    target, mask = (maps[:, -logits.shape[1] :] for maps in (batch.multi_heatmap, batch.multi_mask))
+    return focal_loss(probability(logits), target, mask, count=count)
 
 
-def _bbox_mask(outputs: Mapping[str, Tensor], batch: Targets, settings: LossSettings) -> Tensor:
+def _bbox_mask(outputs: Mapping[str, Tensor], batch: Targets, settings: LossSettings, count: Count) -> Tensor:
     boxes, counts, yx = batch.boxes, batch.counts, batch.instance_coord
     if settings.embedding_loss == "paper":  # the published forms count placeholders as people, the paper's doesn't
         real = batch.num_inst[batch.image_index] > 0
         boxes, counts, yx = boxes[real], batch.num_inst, yx[real]
+    embedding = outputs["embedding"]
+    if settings.embedding_channels > embedding.shape[1]:
+        raise ConfigError(
+            f"loss.embedding_channels is {settings.embedding_channels}, but the head has {embedding.shape[1]}"
+        )
     return bbox_mask_loss(
-        outputs["embedding"],
+        embedding[:, : settings.embedding_channels or None],
         boxes,
         counts,
         form=settings.embedding_loss,
@@ -122,6 +137,7 @@ def _bbox_mask(outputs: Mapping[str, Tensor], batch: Targets, settings: LossSett
         detach_similarity=settings.detach_similarity,
         similarity_distance=settings.similarity_distance,
         anchors_yx=yx if settings.embedding_anchor == "instance" else None,
+        count=count,
     )
 
 
@@ -131,6 +147,7 @@ def total_loss(
     settings: LossSettings,
     *,
     people: Tensor | None = None,
+    count: Count = alone,
 ) -> dict[str, Tensor]:
     """All loss terms of one batch and their sum.
 
@@ -142,6 +159,7 @@ def total_loss(
         batch: the targets.
         settings: weights and forms.
         people: int64 [P], which people of the batch `person_logits` holds, when that is not all of them (T2.10).
+        count: turns what a term is normalised by, as counted here, into what it is divided by.
 
     Returns:
         Scalars by name, each weighted and divided by the number of pictures, and `total`. A term with weight 0 or
@@ -151,27 +169,37 @@ def total_loss(
     pictures = len(batch.images)
     with torch.autocast(batch.images.device.type, enabled=False):
         if settings.multi_heatmap:
-            terms["multi_heatmap"] = settings.multi_heatmap * _multi_heatmap(outputs, batch)
+            terms["multi_heatmap"] = settings.multi_heatmap * _multi_heatmap(outputs, batch, count)
         if settings.single_heatmap and "person_logits" in outputs:
             heatmap, mask = batch.instance_heatmap, batch.instance_mask
             if people is not None:
                 heatmap, mask = heatmap[people], mask[people]
             terms["single_heatmap"] = settings.single_heatmap * focal_loss(
-                probability(outputs["person_logits"]), heatmap, mask
+                probability(outputs["person_logits"]), heatmap, mask, count=count
             )
         if settings.bbox_mask and "embedding" in outputs:
-            terms["bbox_mask"] = settings.bbox_mask * _bbox_mask(outputs, batch, settings)
+            terms["bbox_mask"] = settings.bbox_mask * _bbox_mask(outputs, batch, settings, count)
         if settings.bbox and "box" in outputs:
             terms["bbox"] = settings.bbox * box_loss(
-                outputs["box"], batch.instance_coord, batch.boxes, batch.counts, anchor=settings.box_anchor
+                outputs["box"],
+                batch.instance_coord,
+                batch.boxes,
+                batch.counts,
+                anchor=settings.box_anchor,
+                count=count,
             )
         if settings.offset and "offset" in outputs:
             terms["offset"] = settings.offset * offset_loss(
-                outputs["offset"], batch.keypoints, batch.image_index, radius=settings.offset_radius
+                outputs["offset"], batch.keypoints, batch.image_index, radius=settings.offset_radius, count=count
             )
         if settings.regress and "regress" in outputs:
             terms["regress"] = settings.regress * regress_loss(
-                outputs["regress"], batch.keypoints, batch.boxes, batch.image_index, batch.instance_coord
+                outputs["regress"],
+                batch.keypoints,
+                batch.boxes,
+                batch.image_index,
+                batch.instance_coord,
+                count=count,
             )
         terms = {name: value / pictures for name, value in terms.items()}
         terms["total"] = torch.stack(list(terms.values())).sum()

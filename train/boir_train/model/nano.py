@@ -98,6 +98,7 @@ class Nano(nn.Module):
             default_size=448,
             pool_kernel=3,
             flip="outputs",
+            second_look_px=150,
         )
         self.backbone = MobileNetFPN()
         self.context = ContextFeature()

@@ -26,6 +26,8 @@ class ModelSettings:
         default_size: network size if the user names none, pixels.
         pool_kernel: side of the average that smooths centre map and heatmaps, cells, odd.
         flip: what the flip test mirrors back, the backbone's features (SPEC-model M4.4) or the network's outputs.
+        second_look_px: people whose keypoints span so many network pixels may also come from a look at the picture in
+            half size (`boir_sdk.looks`); 0 for no such look.
     """
 
     preset: str
@@ -38,3 +40,4 @@ class ModelSettings:
     default_size: int
     pool_kernel: int
     flip: Literal["features", "outputs"]
+    second_look_px: int = 0
