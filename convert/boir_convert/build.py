@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,110 +12,53 @@ import openvino as ov
 import torch
 
 from boir_convert import calibration as calibrating
-from boir_convert import card, telemetry, writer
+from boir_convert import card, parity, telemetry, writer
 from boir_convert.centring import centred
 from boir_convert.export import export
-from boir_convert.quantize import FLOAT_FROM, FLOAT_MODULES, quantise
+from boir_convert.progress import Progress
+from boir_convert.quantize import ISLANDS, quantise
+from boir_convert.request import OFFERS, PRECISIONS, Offer, Request, check
 from boir_sdk import __version__
-from boir_sdk.errors import CheckpointError, ConfigError
+from boir_sdk.bundle import Bundle
+from boir_sdk.errors import CheckpointError, ConfigError, DataError, InputError
 from boir_sdk.manifest import FileEntry, Manifest
 from boir_train import build_model, checkpoint
 from boir_train.inference import get_protocol
 from boir_train.model import nano_start
+from boir_train.model.boir import BoIR
 from boir_train.model.nano import Nano
 from boir_train.subject import sha256_of
 
-PRECISIONS = ("fp32", "fp16", "int8")
+__all__ = ["CENTER_THRESHOLD", "OFFERS", "Request", "build", "build_further", "check_drop", "load"]
+
 CENTER_THRESHOLD = 0.01  # SPEC-model M4.5
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What a preset's bundles offer the runtime: network sizes, and batch sizes of the person graph."""
-
-    sizes: tuple[int, ...]
-    person_batches: tuple[int, ...]
-    max_side: int
-
-
-OFFERS = {
-    # one at a time: batches of four were no faster on two cores and cost 20 MB
-    "nano": Offer(sizes=(192, 256, 320, 384, 448, 512, 576, 640), person_batches=(1,), max_side=2048),
-    "w32": Offer(sizes=tuple(range(256, 1025, 64)), person_batches=(1, 4), max_side=4096),
-    "w48": Offer(sizes=tuple(range(256, 1025, 64)), person_batches=(1, 4), max_side=4096),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to build.
-
-    Attributes:
-        checkpoint: file of weights, any form that `boir_train.checkpoint.read` knows.
-        out: folder of the bundle.
-        preset: `w32`, `w48` or `nano`; None to tell it from the weights.
-        skeleton: keypoint convention; None to tell it from the weights.
-        protocol: whose smoothing and suppression are built in.
-        precisions: any of `PRECISIONS`; the last one named is the default.
-        name: of the bundle; None for the preset's.
-        version: of the weights.
-        default_size: None for the preset's.
-        score_threshold: people below it are left out by default.
-        keypoint_threshold: keypoints below it are better not drawn.
-        calibration: folder of pictures, or COCO-style file, that `int8` is calibrated with; not those it is judged on.
-        calibration_images: folder of such a file's pictures; None for the file's own.
-        calibration_count: pictures of it at most.
-        provenance: further facts for manifest and card.
-        overwrite: replace a bundle that is already there.
-    """
-
-    checkpoint: Path
-    out: Path
-    preset: str | None = None
-    skeleton: str | None = None
-    protocol: str = "coco"
-    precisions: tuple[str, ...] = ("fp16",)
-    name: str | None = None
-    version: str = "1"
-    default_size: int | None = None
-    score_threshold: float = 0.1
-    keypoint_threshold: float = 0.1
-    calibration: Path | None = None
-    calibration_images: Path | None = None
-    calibration_count: int = calibrating.DEFAULT_COUNT
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    overwrite: bool = False
-
-
-def build(request: Request, progress: Callable[[str], None] = lambda step: None) -> Manifest:
+def build(request: Request, progress: Progress | None = None) -> Manifest:
     """Build a bundle.
+
+    It appears whole or not at all: an older one stays until the new one is written, measured (if `annotations` are
+    given) and verified.
 
     Args:
         request: what to build.
-        progress: called with a word before each long step.
+        progress: tells how far it is; None keeps quiet.
 
     Raises:
         CheckpointError: the weights can't be read or don't fit.
-        ConfigError: preset, protocol or precision is unknown, or contradicts the weights; `int8` is asked for without
-            `calibration`, or the reverse, or of another preset than `nano`.
-        DataError: there are no pictures to calibrate with.
-        InputError: the bundle can't be written there, or a picture to calibrate with can't be read.
+        ConfigError: preset, protocol or precision is unknown, or contradicts the weights; options contradict each
+            other; `int8` is asked for without `calibration`, or the reverse.
+        DataError: there are no pictures to calibrate or measure with, or a precision loses more than `max_drop`.
+        InputError: the bundle can't be written there, or a picture can't be read.
         InferenceError: OpenVINO can't convert the network.
     """
+    progress = progress or Progress(shown=False)
+    check(request)
     protocol = get_protocol(request.protocol)
-    unknown = [precision for precision in request.precisions if precision not in PRECISIONS]
-    if unknown or not request.precisions:
-        raise ConfigError(f"unknown precision {', '.join(unknown) or '(none)'}: known are {', '.join(PRECISIONS)}")
-    if "int8" in request.precisions and request.calibration is None:
-        raise ConfigError("int8 needs pictures to calibrate with: name a folder of them (--calibration)")
-    if "int8" not in request.precisions and request.calibration is not None:
-        raise ConfigError("calibration pictures are for int8, which isn't asked for: add it (--precision fp16 int8)")
     writer.check_place(request.out, overwrite=request.overwrite)  # before minutes of work, not after
-    progress("reading the checkpoint")
+    progress.step("reading the checkpoint")
     model = load(request.checkpoint, request.preset, request.skeleton)
     settings = model.settings
-    if "int8" in request.precisions and not isinstance(model, Nano):
-        raise ConfigError(f"int8 is offered for nano so far, not for {settings.preset}: use fp16")
     kernel = protocol.pool_kernel or settings.pool_kernel
     offer = OFFERS[settings.preset]
     default_size = request.default_size or settings.default_size
@@ -124,14 +66,13 @@ def build(request: Request, progress: Callable[[str], None] = lambda step: None)
         offered = ", ".join(map(str, offer.sizes))
         raise ConfigError(f"size {default_size} is not offered by {settings.preset}: {offered}")
     calibration = _calibration(request, offer, default_size)
-    progress("exporting to OpenVINO")
+    progress.step("exporting to OpenVINO")
     with telemetry.off():
         graphs = export(model, kernel)
     kinds = dict.fromkeys(request.precisions, graphs)
     calibrated: dict[str, Any] = {}
     if calibration is not None:
-        progress("calibrating int8")
-        kinds["int8"], calibrated["calibration"] = _int8(model, kernel, calibration)
+        kinds["int8"], calibrated["calibration"] = _int8(model, kernel, graphs, calibration, progress)
 
     manifest = Manifest(
         name=request.name or f"boir-{settings.preset}-{settings.skeleton.name}",
@@ -164,37 +105,138 @@ def build(request: Request, progress: Callable[[str], None] = lambda step: None)
             **request.provenance,
         },
         files={},
+        second_look_px=settings.second_look_px,
     )
 
     def complete(files: Mapping[str, FileEntry]) -> Manifest:
         return dataclasses.replace(manifest, files=dict(files))
 
-    progress("writing the bundle")
-    return writer.write(
-        request.out,
-        complete,
-        kinds,
-        {"README.md": card.write(manifest)},
-        overwrite=request.overwrite,
+    def write(out: Path, *, overwrite: bool) -> Manifest:
+        progress.step("writing the bundle")
+        texts = {"README.md": card.write(manifest)}
+        if calibration is not None:
+            texts[parity.CALIBRATION_LIST] = calibrating.listed(calibration)
+        try:
+            return writer.write(out, complete, kinds, texts, overwrite=overwrite)
+        except RuntimeError as error:  # what OpenVINO makes of a disk that refuses
+            raise InputError(f"can't write the bundle {out}: {error}; is the disk full?") from error
+
+    if request.annotations is None or request.images is None:
+        return write(request.out, overwrite=request.overwrite)
+    with writer.folder(request.out) as finished:
+        staged = finished / "bundle"
+        write(staged, overwrite=False)
+        measured = parity.measure(
+            parity.Request(staged, request.checkpoint, request.annotations, request.images, shown=request.shown),
+            progress,
+        )
+        check_drop(measured.report, request.max_drop)
+        made = writer.extend(staged, measured.files)
+        for path in staged.iterdir():
+            path.rename(finished / path.name)
+        staged.rmdir()
+    return made
+
+
+def build_further(
+    bundle: Bundle,
+    checkpoint_path: Path,
+    out: Path,
+    *,
+    calibration: Path | None = None,
+    calibration_images: Path | None = None,
+    progress: Progress | None = None,
+) -> Path | None:
+    """Build the precisions that a bundle lacks, to measure them beside its own.
+
+    Args:
+        bundle: whose settings to take.
+        checkpoint_path: the weights it was made from.
+        out: folder of the bundle to make.
+        calibration: pictures or file to calibrate `int8` with; without it `int8` is left out.
+        calibration_images: folder of such a file's pictures.
+        progress: as in `build`.
+
+    Returns:
+        `out`, or None when nothing is lacking.
+
+    Raises:
+        BoirError: as `build` does.
+    """
+    manifest = bundle.manifest
+    wanted = PRECISIONS if calibration is not None else tuple(name for name in PRECISIONS if name != "int8")
+    lacking = tuple(name for name in wanted if name not in manifest.precisions)
+    if calibration is not None and "int8" not in lacking:
+        raise ConfigError(f"{bundle.path} has int8 already: leave --calibration away")
+    if not lacking:
+        return None
+    request = Request(
+        checkpoint=checkpoint_path,
+        out=out,
+        preset=manifest.preset,
+        skeleton=manifest.skeleton,
+        protocol=manifest.protocol,
+        precisions=lacking,
+        default_size=manifest.default_size,
+        calibration=calibration,
+        calibration_images=calibration_images,
+    )
+    build(request, progress)
+    return out
+
+
+def check_drop(report: Mapping[str, Any], max_drop: float | None) -> None:
+    """Refuse a bundle that loses too much; see `Request.max_drop`.
+
+    Args:
+        report: of `boir_convert.parity`.
+        max_drop: points of AP of 100, or None for any loss.
+
+    Raises:
+        DataError: a precision loses more; the message has the figures.
+    """
+    if max_drop is None:
+        return
+    over = {name: drop for name, drop in parity.drops(report).items() if drop > max_drop}
+    if not over:
+        return
+    parts, protocol = report["precisions"], report["protocol"]
+    lost = []
+    for name, drop in over.items():
+        low, high = (-100 * bound for bound in reversed(parts[name]["difference"]["interval_95"]))
+        ours, reference = (100 * parts[side]["AP"] for side in (name, parity.REFERENCE))
+        lost.append(
+            f"{name} has AP {ours:.1f}, PyTorch {reference:.1f}: a loss of {drop:.2f} (95 %: {low:.2f} to {high:.2f})"
+        )
+    raise DataError(
+        f"not written, more than --max-drop {max_drop:g} is lost on {protocol['images']} pictures at size "
+        f"{protocol['size']}: {'; '.join(lost)}. Calibrate with more pictures like those of use, or allow more"
     )
 
 
 def _calibration(request: Request, offer: Offer, default_size: int) -> calibrating.Calibration | None:
-    """The pictures to calibrate with, at the default size and its neighbours; None if nothing is to be quantised."""
+    """The pictures to calibrate with, at the sizes of the preset; None if nothing is to be quantised."""
     if "int8" not in request.precisions or request.calibration is None:
         return None
     middle = offer.sizes.index(default_size)
-    sizes = offer.sizes[max(0, middle - 1) : middle + 2]
+    sizes = offer.calibrated_at or offer.sizes[max(0, middle - 1) : middle + 2]
     return calibrating.choose(request.calibration, request.calibration_count, sizes, request.calibration_images)
 
 
-def _int8(model: Nano, kernel: int, calibration: calibrating.Calibration) -> tuple[writer.Graphs, dict[str, Any]]:
+def _int8(
+    model: BoIR | Nano, kernel: int, graphs: writer.Graphs, calibration: calibrating.Calibration, progress: Progress
+) -> tuple[writer.Graphs, dict[str, Any]]:
     """Both graphs with the dense one quantised, and what the provenance says of it."""
-    pictures = list(calibrating.pictures(calibration, model.settings))
-    with telemetry.off():
-        dense, person = export(centred(model, pictures), kernel)
-    in_float = [*FLOAT_MODULES, *(f"{pattern} and what follows" for pattern in FLOAT_FROM)]
-    return (quantise(dense, pictures), person), {**calibrating.facts(calibration), "in_float": in_float}
+    count = len(calibration.paths)
+    read = calibrating.pictures(calibration, model.settings)
+    pictures = list(progress.each(read, "reading calibration pictures", count, "picture"))
+    if isinstance(model, Nano):
+        centring = progress.each(pictures, "centring channels", count, "picture")
+        with telemetry.off():
+            graphs = export(centred(model, centring), kernel)
+    islands = ISLANDS[model.settings.preset]
+    dense = quantise(graphs[0], pictures, islands, progress)
+    return (dense, graphs[1]), {**calibrating.facts(calibration), "in_float": islands.described()}
 
 
 def load(path: Path, preset: str | None, skeleton: str | None) -> Any:

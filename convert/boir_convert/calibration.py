@@ -101,6 +101,11 @@ def pictures(calibration: Calibration, settings: ModelSettings) -> Iterator[NDAr
         yield warp.apply(image_bgr, fit)[None]
 
 
+def listed(calibration: Calibration) -> str:
+    """The names of the pictures, a line each, as a bundle's `calibration.txt` has them; `sha256` is this text's."""
+    return "\n".join(path.name for path in calibration.paths)
+
+
 def facts(calibration: Calibration) -> dict[str, Any]:
     """What a bundle's provenance says about its calibration."""
     return {"pictures": len(calibration.paths), "sizes": list(calibration.sizes), "sha256_of_names": calibration.sha256}

@@ -28,7 +28,7 @@ from boir_sdk.bundle import Bundle
 from boir_sdk.errors import InferenceError, InputError
 from boir_sdk.skeleton import get_skeleton
 
-COMPILED_SHAPES = 6  # compiled graphs kept; each costs some MB
+COMPILED_SHAPES = 12  # compiled graphs kept, some MB each: two looks at pictures of six shapes
 LANES = 2  # pictures in flight a shape: while one is decoded the next is inferred
 TIMEOUT_S = 30.0
 
@@ -79,8 +79,7 @@ class Found:
 class _Lane:
     """The requests that one picture needs, with the shared maps in the same memory for both graphs."""
 
-    def __init__(self, dense: ov.CompiledModel, person: Callable[[int], ov.CompiledModel]) -> None:
-        self._person = person
+    def __init__(self, dense: ov.CompiledModel) -> None:
         self._dense = dense.create_infer_request()
         self._requests: dict[int, ov.InferRequest] = {}
         self._picture = ov.Tensor(dense.inputs[0].element_type, dense.inputs[0].shape)
@@ -98,9 +97,16 @@ class _Lane:
         self._dense.infer()
         return np.array(self._outputs[_PEOPLE].data)
 
-    def keypoints(self, people: NDArray[np.float32], rows: NDArray[np.intp], batch: int) -> NDArray[np.float32]:
-        """Run the person graph for `batch` of the people just found -> [batch, K, 3]."""
-        request = self._requests.get(batch) or self._bind(batch)
+    def keypoints(
+        self, people: NDArray[np.float32], rows: NDArray[np.intp], graph: Callable[[int], ov.CompiledModel]
+    ) -> NDArray[np.float32]:
+        """Run the person graph for those of the people just found -> [rows, K, 3].
+
+        `graph` compiles it for a batch. It is given anew each time: a lane that kept it would keep its shape, and
+        OpenVINO's memory with it, after the shape was let go and until Python looked for cycles.
+        """
+        batch = len(rows)
+        request = self._requests.get(batch) or self._bind(batch, graph(batch))
         request.get_tensor(_CENTRE).data[:] = people[rows, 1:]
         for name in _ROWS:
             if name in self._outputs:
@@ -108,8 +114,7 @@ class _Lane:
         request.infer()
         return np.array(request.get_tensor(_KEYPOINTS).data)
 
-    def _bind(self, batch: int) -> ov.InferRequest:
-        compiled = self._person(batch)
+    def _bind(self, batch: int, compiled: ov.CompiledModel) -> ov.InferRequest:
         request = compiled.create_infer_request()
         for port in compiled.inputs:
             name = port.get_any_name()
@@ -142,12 +147,12 @@ class _Shape:
                 f"no inference request became free within {TIMEOUT_S:g} s: fewer threads should call this estimator"
             ) from None
         try:
-            lane = lane or _Lane(self.dense, self._person)
+            lane = lane or _Lane(self.dense)
             yield lane
         finally:
             self._free.put(lane)
 
-    def _person(self, batch: int) -> ov.CompiledModel:
+    def person(self, batch: int) -> ov.CompiledModel:
         with self._lock:
             if batch not in self._persons:
                 person = self._runtime._read("person")
@@ -208,7 +213,8 @@ class Runtime:
             InferenceError: closed, called after a fork, no request became free, or OpenVINO failed.
         """
         self._check_alive()
-        with self._shape(picture.shape[1], picture.shape[2]).lane() as lane:
+        shape = self._shape(picture.shape[1], picture.shape[2])
+        with shape.lane() as lane:
             try:
                 start_s = time.perf_counter()
                 people = lane.people(picture)
@@ -220,7 +226,7 @@ class Runtime:
                     left = len(people) - done
                     batch = max(size for size in self.bundle.manifest.person_batches if size <= left)
                     rows = np.arange(done, done + batch)
-                    keypoints[rows] = lane.keypoints(people, rows, batch)
+                    keypoints[rows] = lane.keypoints(people, rows, shape.person)
                     done += batch
                 end_s = time.perf_counter()
             except RuntimeError as error:
@@ -261,7 +267,7 @@ class Runtime:
         models = {part: self._read(part) for part in ("dense", "person")}
         models["dense"].reshape({"picture": [self.options.views, height, width, 3]})
         models["person"].reshape(dict(shape._person_shapes(models["person"], 1)))
-        compiled = {"dense": shape.dense, "person": shape._person(1)}
+        compiled = {"dense": shape.dense, "person": shape.person(1)}
         return {part: arithmetic.multiply_adds(models[part], compiled[part]) for part in models}
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import cv2
@@ -26,6 +27,7 @@ def test_pictures_are_chosen_evenly_and_always_the_same(folder, count, names):
     chosen = calibration.choose(folder, count, (64,))
     assert [path.stem for path in chosen.paths] == names.split()
     assert chosen == calibration.choose(folder, count, (64,))
+    assert hashlib.sha256(calibration.listed(chosen).encode()).hexdigest() == chosen.sha256
 
 
 def test_a_file_lists_them(folder, tmp_path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import openvino as ov
@@ -111,3 +113,16 @@ def test_the_convolution_to_measure_by(eight_bits):
     run_it, work = runtime.convolution(1, eight_bits=eight_bits)
     run_it()
     assert work == 48 * 48 * 256 * 256 * 9
+
+
+def test_a_shape_let_go_is_gone_without_the_garbage_collector():
+    """A lane that knew its shape kept both alive: memory grew with every new picture shape."""
+    made = Runtime(bundle.read("default"), OPTIONS)
+    made.infer(np.zeros((1, 64, 64, 3), np.uint8), max_people=1, threshold=-1.0)
+    (gone,) = map(weakref.ref, made._shapes.values())
+    gc.disable()
+    try:
+        made.close()
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -16,6 +16,8 @@ safetensors. Preset and skeleton are told from the weights; naming them makes su
 example:
   boir-convert build --preset nano --checkpoint nano.safetensors --out nano-bundle
   boir-convert build --checkpoint nano.safetensors --precision int8 --calibration pictures --out nano-int8
+  boir-convert build --checkpoint nano.safetensors --precision int8 --calibration pictures --out nano-int8 \\
+      --annotations val.json --images val2017 --max-drop 1
   boir-convert build --preset w32 --checkpoint w32.pth.tar --protocol ochuman --precision fp32 --out w32-ochuman
 """
 
@@ -48,6 +50,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration-size", type=int, default=200, metavar="N", help="pictures of it at most (%(default)s)"
     )
+    parser.add_argument(
+        "--annotations",
+        type=Path,
+        metavar="FILE",
+        help="COCO-style keypoint JSON: measure the bundle against the checkpoint and put the report into it, as "
+        "boir-convert parity does",
+    )
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of those pictures")
+    parser.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="AP",
+        help="write nothing if a precision loses more AP than this there, in points of 100",
+    )
+    parser.add_argument(
+        "--pictures", type=int, default=4, metavar="N", help="overlays of those pictures to keep (%(default)s)"
+    )
     parser.add_argument("--size", type=int, help="default network size in pixels; default: the preset's")
     parser.add_argument("--score-threshold", type=float, default=0.1, help="people below it are left out (%(default)s)")
     parser.add_argument("--keypoint-threshold", type=float, default=0.1, help="joints below it aren't drawn")
@@ -66,9 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build, and print what was made."""
-    from tqdm import tqdm
-
-    from boir_convert.build import Request, build
+    from boir_convert.build import build
+    from boir_convert.progress import Progress
+    from boir_convert.request import Request
 
     request = Request(
         checkpoint=arguments.checkpoint,
@@ -86,15 +105,13 @@ def run(arguments: argparse.Namespace) -> int:
         calibration=arguments.calibration,
         calibration_images=arguments.calibration_images,
         calibration_count=arguments.calibration_size,
+        annotations=arguments.annotations,
+        images=arguments.images,
+        max_drop=arguments.max_drop,
+        shown=arguments.pictures,
         overwrite=arguments.overwrite,
     )
-    with tqdm(total=4 if "int8" in request.precisions else 3, unit="step", disable=arguments.json or None) as bar:
-
-        def step(what: str) -> None:
-            bar.set_description(what)
-            bar.update()
-
-        manifest = build(request, step)
+    manifest = build(request, Progress(shown=not arguments.json))
     total = sum(entry.size for entry in manifest.files.values())
     if arguments.json:
         print(

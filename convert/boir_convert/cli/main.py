@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -12,12 +13,22 @@ from boir_sdk.errors import BoirError
 
 _DESCRIPTION = """\
 Turn a trained checkpoint into a bundle: a folder with two small OpenVINO graphs, a manifest with the hash of every
-file, and a model card. `boir predict --model FOLDER` and PoseEstimator(model="FOLDER") run it.
+file, and a model card. `boir predict --model FOLDER` and PoseEstimator(model="FOLDER") run it. Further commands measure
+what a conversion costs, and write for other runtimes.
 
 example:
   boir-convert build --preset nano --checkpoint nano.safetensors --precision fp32 fp16 --out nano-bundle
   boir info nano-bundle
+  boir-convert onnx --checkpoint nano.safetensors --out nano.onnx
+  boir-convert ovms nano-bundle --out server
 """
+
+_COMMANDS = {
+    "build": "checkpoint -> bundle",
+    "parity": "what a bundle's precisions lose against its checkpoint, measured",
+    "onnx": "checkpoint -> one ONNX file",
+    "ovms": "bundle -> folder for OpenVINO Model Server",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,9 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"boir-convert {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    from boir_convert.cli import build
-
-    build.add_arguments(commands.add_parser("build", help="checkpoint -> bundle"))
+    for name, what in _COMMANDS.items():
+        importlib.import_module(f"boir_convert.cli.{name}").add_arguments(commands.add_parser(name, help=what))
     try:
         arguments = parser.parse_args(argv)
     except SystemExit as stop:
