@@ -124,7 +124,7 @@ def save(model: ov.Model, path: Path, *, half: bool) -> None:
     try:
         ov.save_model(model, path, compress_to_fp16=half)
     except RuntimeError as error:  # OpenVINO's word for a full disk, among others
-        raise InputError(f"OpenVINO can't write {path}: {error}") from error
+        raise InputError(f"can't write {path}: {str(error).strip()}; is the disk full?") from error
 
 
 def _seal(work: Path, describe: Callable[[Mapping[str, FileEntry]], Manifest]) -> Manifest:
