@@ -44,8 +44,9 @@ class Row:
     """A setting with a number of people.
 
     Attributes:
-        people: that the person graph was given.
-        stages: by `STAGES`: resizing; dense graph; person graph; scores, suppression and containers; all together.
+        people: that the person graph was given in each look.
+        stages: by `STAGES`: resizing (of the first look); dense graph and person graph, of all looks; scores,
+            suppression, containers and the second look's resizing; all together.
         fps: pictures a second, one after the other.
         fps_pipelined: the same through `PoseEstimator.batch`.
     """
@@ -63,14 +64,15 @@ class Result:
     Attributes:
         setting: that was asked for.
         size: network pixels used.
-        network: height and width of the network picture.
+        network: height and width of the network picture of the first look.
+        looks: at a picture.
         precision: what the compiled graph reports.
         rows: by number of people, ascending.
         person_ms: what one more person costs, milliseconds (slope of the person graph's medians); None for one row.
         person_share: the same over the dense graph's median.
         ten_to_one: end-to-end time with ten people over that with one, median of the rounds' ratios; None if not asked.
         rest_share: the median share of a call with five people that is not inference; None if not asked.
-        multiply_adds: of `dense` and `person` (one person), each in `float` and `int8`.
+        multiply_adds: of `dense` and `person` (one person), each in `float` and `int8`, of all looks.
         limit_ms: the dense graph's arithmetic at the speed that a good convolution reached in the same run; None when
             it isn't the CPU's.
         limit_share: that over the dense graph's median: 1 would be the machine's limit.
@@ -81,6 +83,7 @@ class Result:
     setting: Setting
     size: int
     network: tuple[int, int]
+    looks: int
     precision: str
     rows: tuple[Row, ...]
     person_ms: float | None
@@ -149,16 +152,16 @@ def measure(
                     progress(done)
         results: list[Result] = []
         for setting, estimator, source, times in zip(settings, estimators, fed, taken, strict=True):
+            looks = tuple(source.networks)  # of the last call; pipelined calls mix theirs
             piped = {}
             for count in people:
                 if not going():
                     return []
-                source.people = count
-                piped[count] = _pipelined(estimator, picture_bgr)
+                piped[count] = _pipelined(estimator, source, count, picture_bgr)
             pair = starts_of(setting) if starts else (None, None)
             others = {} if results else {kind: _spread(ms) for kind, ms in rivals_ms.items()}
             own = peaks[setting.threads] if setting.device == "CPU" else None
-            results.append(_result(setting, estimator, source, times, piped, own, pair, others))
+            results.append(_result(setting, estimator, source, looks, times, piped, own, pair, others))
     return results
 
 
@@ -173,9 +176,10 @@ def _rivals(
     """Start rivals for the network picture of a setting."""
     if not kinds:
         return []
+    source.begin()
     estimator(picture_bgr)  # tells the network picture's size
     preset, skeleton = estimator.info["preset"], estimator.info["skeleton"]
-    return [stack.enter_context(Rival(kind, preset, skeleton, source.network, setting.threads)) for kind in kinds]
+    return [stack.enter_context(Rival(kind, preset, skeleton, source.networks[0], setting.threads)) for kind in kinds]
 
 
 def calls(settings: Sequence[Setting], people: Sequence[int], rounds: int) -> int:
@@ -220,24 +224,25 @@ class _Peaks:
 def _timed(estimator: PoseEstimator, source: Fed, people: int, picture_bgr: NDArray[np.uint8]) -> tuple[float, ...]:
     """Milliseconds of the `STAGES` of one call."""
     source.people = people
+    source.begin()
     begin_s = time.perf_counter()
     estimator(picture_bgr)
-    end_s = time.perf_counter()
-    found = source.found
-    if found is None or len(found.center_scores) != people:
-        given = 0 if found is None else len(found.center_scores)
+    total_s = time.perf_counter() - begin_s
+    given = min((len(found.center_scores) for found in source.found), default=0)
+    if source.asked_s is None or given != people:
         raise InferenceError(f"{given} people came out where {people} were fed: the bundle can't be measured so")
-    finish_s = end_s - source.answered_s
-    return tuple(
-        1e3 * value for value in (source.asked_s - begin_s, found.dense_s, found.person_s, finish_s, end_s - begin_s)
-    )
+    prepare_s = source.asked_s - begin_s
+    dense_s, person_s = (sum(each) for each in zip(*((f.dense_s, f.person_s) for f in source.found), strict=True))
+    finish_s = total_s - prepare_s - dense_s - person_s
+    return tuple(1e3 * value for value in (prepare_s, dense_s, person_s, finish_s, total_s))
 
 
 def _spread(ms: Sequence[float] | NDArray[Any]) -> Spread:
     return Spread(float(np.median(ms)), float(np.quantile(ms, 0.95)))
 
 
-def _pipelined(estimator: PoseEstimator, picture_bgr: NDArray[np.uint8]) -> float:
+def _pipelined(estimator: PoseEstimator, source: Fed, people: int, picture_bgr: NDArray[np.uint8]) -> float:
+    source.people = people
     pictures: Iterator[NDArray[np.uint8]] = (picture_bgr for _ in range(PIPELINED_PICTURES))
     begin_s = time.perf_counter()
     for _ in estimator.batch(pictures):
@@ -249,6 +254,7 @@ def _result(
     setting: Setting,
     estimator: PoseEstimator,
     source: Fed,
+    looks: Sequence[tuple[int, int]],
     taken: dict[int, list[tuple[float, ...]]],
     piped: dict[int, float],
     peaks: _Peaks | None,
@@ -277,12 +283,17 @@ def _result(
     if 5 in columns:
         by = columns[5]
         five = float(np.median((by["prepare"] + by["finish"]) / by["total"]))
-    work = source.work(*source.network)
+    each_look = [source.work(*network) for network in looks]
+    work = {
+        part: {kind: sum(look[part][kind] for look in each_look) for kind in ("float", "int8")}
+        for part in ("dense", "person")
+    }
     limit_ms = None if peaks is None else peaks.milliseconds(work["dense"])
     return Result(
         setting=setting,
         size=int(estimator.info["size"]["used"]),
-        network=source.network,
+        network=looks[0],
+        looks=len(looks),
         precision=str(estimator.info["precision"]["effective"]),
         rows=rows,
         person_ms=person_ms,

@@ -50,7 +50,8 @@ def title(result: Result) -> str:
     """Name a setting in one line."""
     threads = "" if result.setting.threads is None else f", {result.setting.threads} threads"
     height, width = result.network
-    return f"{result.setting.model}, size {result.size} ({width} x {height}), {result.precision}{threads}"
+    looks = "" if result.looks == 1 else f", {result.looks} looks"
+    return f"{result.setting.model}, size {result.size} ({width} x {height}{looks}), {result.precision}{threads}"
 
 
 def _text(x: float, y: float, words: str, *, anchor: str = "start", weight: str = "normal") -> str:

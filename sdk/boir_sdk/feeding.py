@@ -29,6 +29,7 @@ class Setting:
         precision: as `PoseEstimator` takes it; None for the bundle's default.
         threads: CPU threads; None for OpenVINO's choice.
         device: OpenVINO's name of it.
+        second_look: as `PoseEstimator` takes it.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Setting:
     precision: str | None
     threads: int | None
     device: str = "CPU"
+    second_look: bool | None = None
 
     def estimator(self, cache_dir: Path | None = None) -> PoseEstimator:
         """Make an estimator that keeps everybody, so that as many come out as go in (but for suppression)."""
@@ -45,27 +47,36 @@ class Setting:
             device=self.device,
             cache_dir=cache_dir,
             score_threshold=0.0,
+            second_look=self.second_look,
             **options,  # type: ignore[arg-type]
         )
 
 
 class Fed:
-    """A runtime that finds as many people as it is told to, and keeps when it was asked and what it took."""
+    """A runtime that finds as many people as it is told to, and keeps when it was asked and what it took.
+
+    One call of an estimator may look more than once; every look is fed the same number of people.
+    """
 
     def __init__(self, inner: runtime.Runtime, people: int) -> None:
         self._inner = inner
         self.people = people
-        self.asked_s = self.answered_s = 0.0
-        self.network = (0, 0)
-        self.found: runtime.Found | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the looks so far: a call of the estimator follows."""
+        self.asked_s: float | None = None
+        self.networks: list[tuple[int, int]] = []
+        self.found: list[runtime.Found] = []
 
     def infer(self, picture: NDArray[np.uint8], *, max_people: int, threshold: float) -> runtime.Found:
         """As `Runtime.infer`, but for `people` of the best places, whatever their score."""
-        self.asked_s = time.perf_counter()
-        self.network = (picture.shape[1], picture.shape[2])
-        self.found = self._inner.infer(picture, max_people=self.people, threshold=-1.0)
-        self.answered_s = time.perf_counter()
-        return self.found
+        if self.asked_s is None:
+            self.asked_s = time.perf_counter()
+        found = self._inner.infer(picture, max_people=self.people, threshold=-1.0)
+        self.networks.append((picture.shape[1], picture.shape[2]))
+        self.found.append(found)
+        return found
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

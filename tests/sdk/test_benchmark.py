@@ -35,11 +35,10 @@ def test_a_fed_estimator_finds_as_many_as_it_is_told_on_a_black_picture(people):
         source = feeding.feed(estimator)
         source.people = people
         poses = estimator(BLACK)
-        assert source.found is not None
-        assert source.found.keypoints.shape == (people, 17, 3)
+        assert {found.keypoints.shape for found in source.found} == {(people, 17, 3)}
         assert len(poses) <= people  # suppression may take the like
         assert bool(len(poses)) == bool(people)
-        assert source.network == (128, 192)
+        assert source.networks == [(128, 192), (64, 96)]
 
 
 def test_every_row_has_every_stage_and_they_add_up(results):

@@ -59,6 +59,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("model", nargs="?", default="default", metavar="MODEL", help="bundle folder, or default")
     add("--sizes", nargs="+", type=_positive, metavar="PX", help="network sizes (default: the bundle's)")
     add("--people", nargs="+", type=_count, default=PEOPLE, metavar="N", help="people a picture (default: 0 1 5 10 30)")
+    add(
+        "--second-look",
+        action=argparse.BooleanOptionalAction,
+        help="look in half size too (default: as the bundle is made for; never with --against, which looks once)",
+    )
     add("--threads", nargs="+", type=_positive, metavar="N", help="CPU threads (default: OpenVINO's choice)")
     add("--precision", nargs="+", metavar="P", help="fp32, bf16, fp16 or int8, as the bundle offers")
     add("--device", default="CPU", help="OpenVINO device (default: %(default)s)")
@@ -88,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--people {people[-1]} is over the {most} people that {args.model} finds at most")
     picture_bgr = frame() if args.picture is None else image.read(args.picture)
     settings = [
-        Setting(args.model, size, precision, threads, args.device)
+        Setting(args.model, size, precision, threads, args.device, False if args.against else args.second_look)
         for size, precision, threads in itertools.product(
             args.sizes or [None], args.precision or [None], args.threads or [None]
         )
