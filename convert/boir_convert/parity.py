@@ -108,7 +108,8 @@ def measure(request: Request, progress: Progress) -> Parity:
         options = subject.Options(
             size=size,
             precision=None if name == REFERENCE else name,
-            second_look=bool(manifest.second_look_px),  # a bundle may be older than its network's second look
+            # A bundle may be older than its network's second look.
+            second_look=None if manifest.second_look_px else False,
             threads=request.threads,
             dataset=dataset,
         )
