@@ -30,7 +30,10 @@ def bundle_of(tmp_path_factory):
         folder = tmp_path_factory.mktemp("bundle")
         weights = folder / "weights.safetensors"
         checkpoint.save(weights, recipe_model(preset, skeleton, salt).state_dict())
-        build(Request(checkpoint=weights, out=folder / "bundle", protocol=protocol, precisions=("fp32",)))
+        with pytest.MonkeyPatch.context() as patch:
+            # Recording the self-test takes longer than the rest, and has tests of its own.
+            patch.setattr("boir_convert.selftest.record", lambda folder: b"")
+            build(Request(checkpoint=weights, out=folder / "bundle", protocol=protocol, precisions=("fp32",)))
         weights.unlink()
         return folder / "bundle"
 
