@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,14 @@ class _Shape:
                 self._persons[batch] = self._runtime._compile(person)
             return self._persons[batch]
 
+    def rest(self) -> None:
+        """Give back the memory between layers, if no picture is at work; the next picture takes it again."""
+        if self._free.qsize() < LANES:
+            return
+        with self._lock, suppress(RuntimeError):  # OpenVINO's word for a request that began just now
+            for graph in (self.dense, *self._persons.values()):
+                graph.release_memory()
+
     def _person_shapes(self, person: ov.Model, batch: int) -> Iterator[tuple[str, list[int]]]:
         for port in person.inputs:
             name = port.get_any_name()
@@ -291,6 +299,9 @@ class Runtime:
             key = (height, width)
             shape = self._shapes.get(key)
             if shape is None:
+                # Compiling takes the most memory of all, so what is only kept for later gives back what it can.
+                for idle in self._shapes.values():
+                    idle.rest()
                 shape = self._shapes[key] = _Shape(self, height, width)
                 self._effective = effective_precision(shape.dense)
             self._shapes.move_to_end(key)

@@ -126,3 +126,22 @@ def test_a_shape_let_go_is_gone_without_the_garbage_collector():
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_a_shape_that_rested_gives_the_same_bits(small):
+    made, picture = small
+    before = made.infer(picture, max_people=3, threshold=-1.0)
+    for shape in made._shapes.values():
+        shape.rest()
+    after = made.infer(picture, max_people=3, threshold=-1.0)
+    np.testing.assert_array_equal(before.keypoints, after.keypoints)
+    np.testing.assert_array_equal(before.center_scores, after.center_scores)
+
+
+def test_a_shape_at_work_does_not_rest(small, monkeypatch):
+    made, picture = small
+    made.infer(picture, max_people=1, threshold=-1.0)
+    shape = made._shapes[picture.shape[1], picture.shape[2]]
+    with shape.lane():
+        monkeypatch.setattr(shape, "dense", None)  # resting would ask it to release its memory
+        shape.rest()
