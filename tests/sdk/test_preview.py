@@ -82,6 +82,19 @@ def test_pause_keeps_the_picture_and_start_shows_the_newest(preview: Preview) ->
         assert not np.array_equal(before, next(pictures(stream)))
 
 
+def test_a_viewer_never_gets_what_was_drawn_before_he_came(preview: Preview) -> None:
+    """While nobody looks nothing is drawn, so the last picture may be hours old."""
+    preview.write(result(0, 1, size=SIZE))
+    with opened(preview, "/stream") as stream:
+        before = next(pictures(stream))
+    for index in range(1, 6):
+        preview.write(result(20 * index, 1, size=SIZE))
+        with opened(preview, "/stream") as stream:
+            now = next(pictures(stream))
+        assert not np.array_equal(before, now)
+        before = now
+
+
 def test_gaps_are_told_until_a_frame_comes(preview: Preview) -> None:
     preview.write(result(0, size=SIZE))
     preview.write(event("gap", "stalled", message="no frame for 5 s"))

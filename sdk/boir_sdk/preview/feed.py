@@ -50,6 +50,7 @@ class _Channel:
     stale: bool = False  # `shown` isn't in `jpeg` yet
     jpeg: bytes = b""
     number: int = 0  # of the JPEG, from 1
+    begun: int = 0  # the number of the newest JPEG whose drawing has begun
     viewers: int = 0
 
 
@@ -142,8 +143,11 @@ class Feed:
         return {"threshold": threshold, "lowest": lowest, "paused": paused, "sources": sources}
 
     @contextmanager
-    def viewing(self, number: int) -> Iterator[None]:
+    def viewing(self, number: int) -> Iterator[int]:
         """Count a viewer of source `number` while the block runs.
+
+        Yields:
+            The number that `picture` starts after: what was drawn before the viewer came may be hours old.
 
         Raises:
             UnknownSource: see the name.
@@ -157,9 +161,10 @@ class Feed:
             channel = self._order[number]
             channel.viewers += 1
             channel.stale = channel.shown is not None
+            begun = channel.begun
             self._touch()
         try:
-            yield
+            yield begun
         finally:
             with self._changed:
                 channel.viewers -= 1
@@ -230,12 +235,13 @@ class Feed:
                 work = [(channel, channel.shown) for channel in self._order if _wanted(channel)]
                 for channel, _ in work:
                     channel.stale = False
+                    channel.begun += 1
                 threshold = self._threshold
             for channel, shown in work:
                 assert shown is not None and shown.frame is not None  # noqa: S101 - for the type checker
                 jpeg = _encoded(shown.frame, _above(shown.poses, threshold), self._keypoint_threshold)
                 with self._changed:
-                    channel.jpeg, channel.number = jpeg, channel.number + 1
+                    channel.jpeg, channel.number = jpeg, channel.begun
                     self._changed.notify_all()
 
 

@@ -124,9 +124,9 @@ class Handler(BaseHTTPRequestHandler):
         number = _one(query, "source") or "0"
         if not (number.isascii() and number.isdecimal() and len(number) < 5):
             raise Refused(HTTPStatus.BAD_REQUEST, "source is a number, from 0")
-        feed, shown = self._feed, 0
+        feed = self._feed
         try:
-            with feed.viewing(int(number)):
+            with feed.viewing(int(number)) as shown:
                 self._start(HTTPStatus.OK, f"multipart/x-mixed-replace; boundary={BOUNDARY}")
                 self.wfile.write(PART)
                 while not self._left():
