@@ -106,6 +106,7 @@ def build(request: Request, progress: Progress | None = None) -> Manifest:
         },
         files={},
         second_look_px=settings.second_look_px,
+        second_look_from=settings.second_look_from,
     )
 
     def complete(files: Mapping[str, FileEntry]) -> Manifest:

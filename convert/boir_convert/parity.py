@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from boir_convert import agreement, parity_page
 from boir_convert.progress import Progress
 from boir_sdk import bundle as bundles
-from boir_sdk import image
+from boir_sdk import image, looks
 from boir_sdk.bundle import Bundle
 from boir_sdk.errors import ConfigError, DataError
 from boir_sdk.poses import Poses
@@ -103,13 +103,14 @@ def measure(request: Request, progress: Progress) -> Parity:
     pictures = picture_files(annotations["images"][: request.limit], request.images)
     if not pictures:
         raise DataError(f"{request.annotations} lists no pictures")
+    second_look = looks.by_default(manifest.second_look_px, manifest.second_look_from, size)
     runs: dict[str, _Run] = {}
     for name, model in _models(request, bundle).items():
         options = subject.Options(
             size=size,
             precision=None if name == REFERENCE else name,
-            # A bundle may be older than its network's second look.
-            second_look=None if manifest.second_look_px else False,
+            # As the bundle does it: it may be older than its network's second look.
+            second_look=second_look,
             threads=request.threads,
             dataset=dataset,
         )
@@ -299,7 +300,7 @@ def _report(
             "limit": request.limit,
             "size": size,
             "flip_test": False,
-            "second_look": bool(manifest.second_look_px),
+            "second_look": looks.by_default(manifest.second_look_px, manifest.second_look_from, size),
             "interval": f"percentile bootstrap over pictures, {RESAMPLES} resamples; differences paired",
             "agreement_score_threshold": manifest.score_threshold,
             "agreement_keypoint_threshold": manifest.keypoint_threshold,

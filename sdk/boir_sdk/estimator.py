@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from boir_sdk import budget, looks, oks, runtime, warp
 from boir_sdk import bundle as bundles
 from boir_sdk import image as images
-from boir_sdk import looks, oks, runtime, warp
 from boir_sdk.errors import InputError
 from boir_sdk.poses import Poses
 from boir_sdk.skeleton import get_skeleton
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
     from boir_sdk.manifest import Manifest
     from boir_sdk.stream.health import Limits
     from boir_sdk.stream.pipeline import Stream
-
-_BUDGET_PEOPLE = 3  # people on the pictures that `budget_ms` is measured with
-_BUDGET_ASPECT = (9, 16)
 
 
 class PoseEstimator:
@@ -69,9 +64,10 @@ class PoseEstimator:
             threads: CPU threads of an inference; None for OpenVINO's choice.
             cache_dir: folder where OpenVINO may keep compiled graphs, so that the next start is faster.
             flip_test: look at the mirrored picture too: a little better, twice the time.
-            budget_ms: choose the largest size whose pictures take at most so long here; measured now.
+            budget_ms: choose the largest size whose pictures take at most so long here, and of the bundle's precisions,
+                unless one is named, the most exact that does so; measured now (`boir_sdk.budget`).
             second_look: look at the picture in half size too, for large people (`boir_sdk.looks`); None as the bundle
-                says.
+                says for the size.
 
         Raises:
             BundleError: the bundle is missing, damaged or unknown.
@@ -98,20 +94,31 @@ class PoseEstimator:
         self._max_people = max_people
         self._threshold = manifest.score_threshold if score_threshold is None else float(score_threshold)
         self._views = 2 if flip_test else 1
-        self._second_look = bool(manifest.second_look_px) if second_look is None else second_look
-        self._runtime = runtime.Runtime(
-            self._bundle,
-            runtime.Options(
+
+        def started(precision: str) -> runtime.Runtime:
+            options = runtime.Options(
                 device=device,
-                precision=manifest.default_precision if precision is None else precision,
+                precision=precision,
                 threads=threads,
                 cache_dir=None if cache_dir is None else Path(cache_dir),
                 views=self._views,
-            ),
-        )
-        self._size, self._why = size or manifest.default_size, "asked for" if size else "the bundle's default"
-        if budget_ms is not None:
-            self._size, self._why = self._fit_budget(budget_ms)
+            )
+            return runtime.Runtime(self._bundle, options)
+
+        if budget_ms is None:
+            self._runtime = started(manifest.default_precision if precision is None else precision)
+            self._size, self._why = size or manifest.default_size, "asked for" if size else "the bundle's default"
+        else:
+            runtimes = {name: started(name) for name in (manifest.precisions if precision is None else (precision,))}
+            choice = budget.choose(
+                runtimes, manifest, budget_ms, views=self._views, second_look=second_look, max_people=max_people
+            )
+            self._runtime, self._size, self._why = runtimes.pop(choice.precision), choice.size, choice.why
+            for other in runtimes.values():
+                other.close()
+        self._second_look = second_look
+        if second_look is None:
+            self._second_look = looks.by_default(manifest.second_look_px, manifest.second_look_from, self._size)
 
     def __call__(self, image: Any) -> Poses:
         """Find the people of one picture.
@@ -160,6 +167,9 @@ class PoseEstimator:
 
         Args:
             pictures: anything `__call__` takes; read lazily, a few ahead.
+
+        Yields:
+            The people of each picture, in the order of the pictures.
 
         Raises:
             InputError: at the place of a picture that can't be used; the pictures before it have been given out.
@@ -249,7 +259,7 @@ class PoseEstimator:
 
     @property
     def info(self) -> dict[str, Any]:
-        """What runs here and why: model, device, precision asked and effective, sizes, thresholds.
+        """The model, device, precision asked and effective, sizes and thresholds, and why they were chosen.
 
         The effective precision is what the compiled graph reports, so it is None until the first picture.
         """
@@ -283,32 +293,6 @@ class PoseEstimator:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-    def _fit_budget(self, budget_ms: float) -> tuple[int, str]:
-        """Measure sizes from the smallest up on a wide picture with a few people; stop at the first one too slow."""
-        manifest = self._bundle.manifest
-        best, measured = manifest.sizes[0], 0.0
-        for size in manifest.sizes:
-            pictures = [self._blank(look) for look in ((size, size // 2) if self._second_look else (size,))]
-            took = [self._time(pictures) for _ in range(4)][1:]  # the first one compiles
-            if statistics.median(took) > budget_ms:
-                if size == best:
-                    measured = statistics.median(took)
-                break
-            best, measured = size, statistics.median(took)
-        verdict = "the largest within" if measured <= budget_ms else "even the smallest is over"
-        return best, f"{verdict} the budget of {budget_ms:g} ms: {measured:.1f} ms with {_BUDGET_PEOPLE} people"
-
-    def _blank(self, size: int) -> NDArray[np.uint8]:
-        height, width = (120 * side for side in _BUDGET_ASPECT)
-        fit = _fit(self._bundle.manifest, height, width, size)
-        return np.full((self._views, fit.height, fit.width, 3), 127, dtype=np.uint8)
-
-    def _time(self, pictures: Iterable[NDArray[np.uint8]]) -> float:
-        start = time.perf_counter()
-        for picture in pictures:
-            self._runtime.infer(picture, max_people=min(_BUDGET_PEOPLE, self._max_people), threshold=-1.0)
-        return (time.perf_counter() - start) * 1000
 
 
 def _fit(manifest: Manifest, height: int, width: int, size: int) -> warp.Fit:

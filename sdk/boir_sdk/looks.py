@@ -14,6 +14,17 @@ from boir_sdk.poses import Poses
 SAME_PERSON = 0.6  # OKS above which two poses of different looks are of one person; docs/models.md has the choice
 
 
+def by_default(second_look_px: int, second_look_from: int, size: int) -> bool:
+    """Tell whether a model looks twice at network size `size`, pixels, if the user says nothing.
+
+    Args:
+        second_look_px: as in `boir_sdk.manifest.Manifest`.
+        second_look_from: as there.
+        size: of the first look.
+    """
+    return second_look_px > 0 and size >= second_look_from
+
+
 def join(full: Poses, half: Poses, min_extent: float) -> Poses:
     """Make one set of people of two.
 

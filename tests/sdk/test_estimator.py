@@ -170,6 +170,23 @@ def test_max_people_holds_for_both_looks_together(two_looks, picture):
         assert len(few(picture)) == 2
 
 
+def test_small_sizes_look_once_unless_asked(tmp_path):
+    bundle = _copy(tmp_path / "from", second_look_px=1, second_look_from=384)
+    for size, looks_twice in ((320, False), (384, True)):
+        with PoseEstimator(bundle, size=size) as made:
+            assert made.info["second_look"] is looks_twice
+        with PoseEstimator(bundle, size=size, second_look=not looks_twice) as made:
+            assert made.info["second_look"] is not looks_twice
+
+
+def test_a_budget_is_measured_as_each_size_looks(tmp_path):
+    bundle = _copy(tmp_path / "from", second_look_px=1, second_look_from=640)
+    with PoseEstimator(bundle, budget_ms=1e6) as large, PoseEstimator(bundle, budget_ms=1e-3) as small:
+        assert (large.info["size"]["used"], large.info["second_look"]) == (640, True)
+        assert not small.info["second_look"]
+        assert [320, 576] not in small.info["compiled_shapes"]
+
+
 def test_a_second_look_is_refused_where_the_bundle_is_not_made_for_it(tmp_path):
     one_look = _copy(tmp_path / "one", second_look_px=0)
     with PoseEstimator(one_look) as made:

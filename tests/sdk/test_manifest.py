@@ -95,6 +95,8 @@ def test_every_changed_byte_is_noticed():
         ({"provenance": []}, "provenance"),
         ({"second_look_px": -1}, "second_look_px"),
         ({"second_look_px": 1025}, "at most max_side"),
+        ({"second_look_from": -1}, "second_look_from"),
+        ({"second_look_from": 1025}, "at most max_side"),
     ],
 )
 def test_impossible_values(changes, says):
@@ -104,6 +106,7 @@ def test_impossible_values(changes, says):
 
 def test_a_bundle_from_before_the_second_look_has_none():
     assert manifest.load(resealed(second_look_px=None), "m").second_look_px == 0
+    assert manifest.load(resealed(second_look_from=None), "m").second_look_from == 0
     assert manifest.load(resealed(second_look_px=100), "m").second_look_px == 100
 
 
@@ -128,7 +131,7 @@ def test_a_bundle_from_before_the_second_look_has_none():
 def test_file_names_that_could_leave_the_folder(name):
     assert not manifest.is_safe_name(name)
     files = json.loads(manifest.dump(GOOD))["files"] | {name: dataclasses.asdict(ENTRY)}
-    with pytest.raises(BundleError, match="unsafe"):
+    with pytest.raises(BundleError, match=r"unsafe|control character"):
         manifest.load(resealed(files=files), "m")
 
 

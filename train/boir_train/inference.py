@@ -83,7 +83,7 @@ def infer(
         intermediates: also return what lies between.
 
     Returns:
-        float32 arrays unless said otherwise; N, at most 30, may be 0:
+        A dictionary of arrays, float32 unless said otherwise. N is at most 30 and may be 0.
         `poses_net` [N, K, 3]: x and y in network pixels, keypoint score;
         `scores` [N]: person scores, the mean of the keypoint scores;
         `instance_coord_yx` [N, 2] int64: centres in map cells; `instance_score` [N]: centre scores.
@@ -167,7 +167,7 @@ def predict(
     size: int | None = None,
     flip_test: bool,
     protocol: ProtocolName,
-    second_look: bool = False,
+    second_look: bool | None = False,
 ) -> Poses:
     """From a picture to people in its pixels, after OKS suppression and in its order (SPEC-model M4.2 to M4.10).
 
@@ -177,11 +177,17 @@ def predict(
         size: network size in pixels; None is the model's own.
         flip_test: add the mirrored view.
         protocol: which benchmark's smoothing and suppression to use.
-        second_look: look at the picture in half size too, if the model is made for it (`boir_sdk.looks`).
+        second_look: look at the picture in half size too, if the model is made for it (`boir_sdk.looks`); None for
+            what the model does at this size.
+
+    Returns:
+        People in falling order of score, without a threshold.
     """
     settings: ModelSettings = model.settings
     size = size or settings.default_size
     full = _look(model, image_bgr, size, flip_test, protocol)
+    if second_look is None:
+        second_look = looks.by_default(settings.second_look_px, settings.second_look_from, size)
     if not (second_look and settings.second_look_px):
         return full
     height, width = image_bgr.shape[:2]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from boir_sdk import looks
 from boir_sdk.errors import ConfigError, InputError
 from boir_sdk.poses import Poses
 from boir_sdk.skeleton import Skeleton, get_skeleton
@@ -193,10 +194,12 @@ def _checkpoint(path: Path, options: Options) -> Subject:
     model, dataset = network(path, options.preset, options.dataset, options.device or "cpu")
     settings = model.settings
     protocol = inference.get_protocol(dataset)
-    made_for_it = bool(settings.second_look_px)
-    if options.second_look and not made_for_it:
+    size = options.size or settings.default_size
+    if options.second_look and not settings.second_look_px:
         raise ConfigError(f"--second-look: {settings.preset} is not made for a second look at a picture")
-    second_look = made_for_it if options.second_look is None else options.second_look
+    second_look = options.second_look
+    if second_look is None:
+        second_look = looks.by_default(settings.second_look_px, settings.second_look_from, size)
 
     def poses_of(images: Iterable[np.ndarray]) -> Iterator[Poses]:
         for image in images:
@@ -219,7 +222,7 @@ def _checkpoint(path: Path, options: Options) -> Subject:
             "device": str(next(model.parameters()).device),
             "flip_test": options.flip,
             "second_look": second_look,
-            "size": options.size or settings.default_size,
+            "size": size,
             "fit_rule": settings.fit_rule,
             "resample": settings.resample,
             "multiple": settings.multiple,

@@ -74,6 +74,6 @@ class Validation:
             size=settings.size or None,
             flip_test=settings.flip_test,
             protocol=settings.protocol,
-            second_look=True,
+            second_look=None,
         )
         return poses.to_coco(image_id)

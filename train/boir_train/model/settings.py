@@ -28,6 +28,7 @@ class ModelSettings:
         flip: what the flip test mirrors back, the backbone's features (SPEC-model M4.4) or the network's outputs.
         second_look_px: people whose keypoints span so many network pixels may also come from a look at the picture in
             half size (`boir_sdk.looks`); 0 for no such look.
+        second_look_from: network size, pixels, from which that look is taken unless the user says otherwise.
     """
 
     preset: str
@@ -41,3 +42,4 @@ class ModelSettings:
     pool_kernel: int
     flip: Literal["features", "outputs"]
     second_look_px: int = 0
+    second_look_from: int = 0
