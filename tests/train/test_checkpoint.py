@@ -11,7 +11,7 @@ import pytest
 import safetensors
 import safetensors.torch
 
-from boir_sdk.errors import CheckpointError
+from boir_sdk.errors import CheckpointError, InputError
 from boir_train import build_model, checkpoint
 from tests.parity.recipe_support import torch
 
@@ -183,7 +183,7 @@ def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(safetensors.torch, "save_file", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match="no space"):
         checkpoint.save(tmp_path / "x.safetensors", {"x": torch.zeros(1)})
     assert list(tmp_path.iterdir()) == []
 
@@ -379,6 +379,23 @@ def test_transfer(training_state, tmp_path):
     assert all(torch.equal(after[name], tensor) for name, tensor in fresh.items())
     same = [name for name in training_state if name not in fresh]
     assert all(torch.equal(after[name], training_state[name]) for name in same)
+
+
+def test_training_goes_on_from_what_was_deployed(training_state, state, tmp_path):
+    """Heads that only training has keep their fresh values; a file that lacks a part of one is still refused."""
+    fresh = Small(training=True)
+    before = auxiliary({name: tensor.clone() for name, tensor in fresh.state_dict().items()})
+    path = tmp_path / "deployed.pt"
+    torch.save(state, path)
+    report = checkpoint.load_deployed(fresh, path)
+    assert set(report.kept) == set(before)
+    for name, tensor in fresh.state_dict().items():
+        assert torch.equal(tensor, before[name] if name in before else state[name]), name
+
+    some = {name: tensor for name, tensor in training_state.items() if name != "multihead.emb_head.head.1.bias"}
+    torch.save(some, path)
+    with pytest.raises(CheckpointError, match=r"1 missing: multihead\.emb_head\.head\.1\.bias"):
+        checkpoint.load_deployed(fresh, path)
 
 
 def test_transfer_needs_all_four_tensors(state, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from boir_sdk.errors import CheckpointError
+from boir_sdk import durable
+from boir_sdk.errors import CheckpointError, InputError
 
 State = dict[str, Tensor]
 
@@ -32,6 +33,9 @@ SHAPES_OF = {"w32": (32, 480, 64), "w48": (48, 720, 96)}  # branch width, featur
 NANO = "backbone.stem."
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
+# Of the part that says which tensors there are. A training checkpoint of w48 takes about 1 MB, and reading costs some
+# seconds a megabyte, so a hostile file can't keep anybody waiting for minutes.
+MAX_INDEX_BYTES = 8 << 20
 NAMED = 5  # so many tensors a message names; the rest it counts
 
 
@@ -128,6 +132,23 @@ def fill(model: nn.Module, state: State, path: str | os.PathLike[str]) -> LoadRe
     return _fill(model, state, Path(path), fresh=())
 
 
+def load_deployed(model: nn.Module, path: str | os.PathLike[str]) -> LoadReport:
+    """Fill the training form from weights that were kept for deployment: heads that the file lacks keep their values.
+
+    Args:
+        model: the training form, initialised.
+        path: a checkpoint that may lack whole auxiliary heads.
+
+    Raises:
+        CheckpointError: as in `load`, or the file holds a part of an auxiliary head.
+    """
+    state = read(path)
+    _same_network(model, state, Path(path), keypoints_too=True)
+    absent = tuple(head for head in AUXILIARY if not any(name.startswith(head) for name in state))
+    fresh = tuple(name for name in model.state_dict() if absent and name.startswith(absent))
+    return _fill(model, state, Path(path), fresh=fresh)
+
+
 def transfer(model: nn.Module, path: str | os.PathLike[str]) -> LoadReport:
     """Start a network on another skeleton: fill all but the four tensors that depend on it (M3.4).
 
@@ -195,6 +216,7 @@ def save(
 
     Raises:
         CheckpointError: a float isn't finite, or overflows float16.
+        InputError: the disk refuses.
     """
     path = Path(path)
     out: State = {}
@@ -204,15 +226,11 @@ def save(
             raise CheckpointError(f"{path}: not written, {name} isn't finite" + (" in float16" if half else ""))
         # a copy: safetensors refuses tensors that share memory
         out[name] = stored.clone(memory_format=torch.contiguous_format)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        safetensors.torch.save_file(out, temporary, metadata=dict(metadata or {}))
-        Path(temporary).chmod(0o644)  # mkstemp makes files that nobody else may read
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with durable.writing(path) as temporary:
+        try:
+            safetensors.torch.save_file(out, temporary, metadata=dict(metadata or {}))
+        except safetensors.SafetensorError as error:
+            raise InputError(f"can't write {path}: {error}") from error
 
 
 def _kind(path: Path) -> str:
@@ -232,6 +250,7 @@ def _kind(path: Path) -> str:
     if head[8:] == b"{":
         if int.from_bytes(head[:8], "little") + 8 > size:
             raise CheckpointError(f"{path}: a safetensors file that ends within its header; is the copy complete?")
+        _check_index(int.from_bytes(head[:8], "little"), path)
         return "safetensors"
     raise CheckpointError(
         f"{path}: neither safetensors nor a PyTorch file (it starts with {head!r}); name a file of weights"
@@ -245,9 +264,36 @@ def _read_safetensors(path: Path) -> State:
         raise CheckpointError(f"{path}: a damaged safetensors file; is the copy complete? ({error})") from error
 
 
+def _check_index(size: int, path: Path) -> None:
+    if size > MAX_INDEX_BYTES:
+        raise CheckpointError(
+            f"{path}: its list of tensors takes {size} bytes, over the limit of {MAX_INDEX_BYTES}: "
+            "this isn't a BoIR checkpoint; save only the state dict"
+        )
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that unpacks to more than it is; PyTorch stores everything as it is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
+        raise CheckpointError(f"{path}: a damaged PyTorch file; is the copy complete? ({error})") from error
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+            raise CheckpointError(
+                f"{path}: {entry.filename[:100]!r} in it is compressed, which PyTorch never does, so it was not read; "
+                "save the state dict with torch.save"
+            )
+        if entry.filename.endswith(".pkl"):
+            _check_index(entry.file_size, path)
+
+
 def _read_torch(path: Path) -> object:
     with path.open("rb") as file:
         zipped = file.read(4) == ZIP
+    if zipped:
+        _check_archive(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # a damaged or hostile pickle can end in any exception
@@ -271,10 +317,15 @@ def _tensors_of(content: object, path: Path) -> Mapping[str, Tensor]:
             break
     if not content:
         raise CheckpointError(f"{path}: holds no tensors")
-    other = [str(name) for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+    other = [str(name)[:100] for name, value in content.items() if not (isinstance(name, str) and _is_plain(value))]
     if other:
         raise CheckpointError(f"{path}: these entries aren't tensors with a name: {_some(other)}")
     return content
+
+
+def _is_plain(value: object) -> bool:
+    """Tell a dense tensor with values from what only has the type: meta, nested and sparse tensors."""
+    return isinstance(value, Tensor) and not value.is_nested and value.layout == torch.strided and not value.is_meta
 
 
 def _same_network(model: nn.Module, state: State, path: Path, *, keypoints_too: bool) -> None:
@@ -330,7 +381,10 @@ def _converted(state: State, own: State, path: Path) -> State:
             or (tensor.is_floating_point() != own[name].is_floating_point() or tensor.is_complex())
         ):
             raise CheckpointError(f"{path}: {name} holds {tensor.dtype} instead of {own[name].dtype}")
-        out[name] = tensor.to(own[name].dtype)
+        try:
+            out[name] = tensor.to(own[name].dtype)
+        except RuntimeError as error:  # a type that PyTorch can only store
+            raise CheckpointError(f"{path}: {name} holds {tensor.dtype} instead of {own[name].dtype}") from error
         if tensor.is_floating_point() and not bool(torch.isfinite(out[name]).all()):
             raise CheckpointError(f"{path}: {name} holds NaN or infinity; the training that wrote it has diverged")
     return out

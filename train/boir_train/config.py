@@ -6,6 +6,7 @@ A file may name only what differs from the defaults, which are those of the pape
 from __future__ import annotations
 
 import difflib
+import operator
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,12 +17,24 @@ from typing import Any, Literal
 
 import yaml
 
+from boir_sdk import durable
 from boir_sdk.errors import ConfigError
 from boir_sdk.skeleton import SKELETONS
+from boir_train import config_text
+from boir_train.config_text import shown
 from boir_train.data.augment import AugmentSettings
 from boir_train.data.datasets import Rules, Source
 from boir_train.data.targets import BoxClip, CentreRule, KeypointWidth
 from boir_train.losses.total import LossSettings
+
+# fmt: off
+NOT_NEGATIVE = (
+    "data.min_area", "data.workers", "data.cache_mb", "optim.eps", "optim.weight_decay", "optim.clip",
+    "schedule.epochs", "schedule.warmup_epochs", "schedule.iterations", "schedule.warmup_iterations",
+    "train.threads", "train.seed", "train.max_iterations", "train.max_minutes",
+    "eval.every", "eval.hold_out", "eval.size", "eval.limit",
+)
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +44,16 @@ class ModelConfig:
     Attributes:
         preset: "w32", "w48" or "nano".
         skeleton: "coco17" or "crowdpose14".
-        start: "scratch"; "backbone", weights of the backbone alone (T3.7); "checkpoint", a whole model; "transfer", a
-            whole model whose keypoint outputs start afresh (T3.9).
-        weights: file for the last three.
+        start: "scratch"; "backbone", weights of the backbone alone (T3.7); "checkpoint", a whole model; "deployed",
+            a whole model whose auxiliary heads start afresh where the file lacks them; "transfer", a whole model whose
+            keypoint outputs start afresh (T3.9).
+        weights: file for the last four.
         init: "fixed" or "published" start of the heads (T1.9).
     """
 
     preset: str = "w32"
     skeleton: str = "coco17"
-    start: Literal["scratch", "backbone", "checkpoint", "transfer"] = "scratch"
+    start: Literal["scratch", "backbone", "checkpoint", "deployed", "transfer"] = "scratch"
     weights: str | None = None
     init: Literal["fixed", "published"] = "fixed"
 
@@ -61,6 +75,8 @@ class DataConfig:
             sigmas.
         ignore_unlabelled: judge pictures whose people aren't all annotated only near the annotated ones.
         absent: keypoints that the annotations never have (another set's, mapped): judged nowhere.
+        reach: smallest and largest longer side of a box, in network pixels, to be taught by; other people are neither
+            taught nor punished (`reach.within`). Empty takes everybody.
         workers: loader processes of each rank.
         cache_mb: memory for decoded pictures of each rank.
     """
@@ -75,6 +91,7 @@ class DataConfig:
     width: KeypointWidth = "published"
     ignore_unlabelled: bool = False
     absent: tuple[str, ...] = ()
+    reach: tuple[float, ...] = ()
     workers: int = 4
     cache_mb: int = 0
 
@@ -243,25 +260,25 @@ def as_dict(config: Config) -> dict[str, Any]:
 
 
 def dump(config: Config, path: Path) -> None:
-    """Write the resolved configuration to `path` as YAML, at once."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(yaml.safe_dump(as_dict(config), sort_keys=False), encoding="utf-8")
-    temporary.replace(path)
+    """Write the resolved configuration to `path` as YAML, whole or not at all.
+
+    Raises:
+        InputError: it can't be written there.
+    """
+    with durable.writing(path) as temporary:
+        temporary.write_text(yaml.safe_dump(as_dict(config), sort_keys=False), encoding="utf-8")
 
 
 def _read(name: str) -> dict[str, Any]:
     known = names()
     if name in known:
         text = (resources.files("boir_train") / "configs" / f"{name}.yaml").read_text(encoding="utf-8")
-    elif Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
+    elif config_text.is_file(name):
+        text = config_text.read(Path(name))
     else:
         choices = ", ".join(known)
-        raise ConfigError(f"no configuration {name!r}: neither a file nor one of {choices}{_nearest(name, known)}")
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name} isn't YAML: {error}") from error
+        raise ConfigError(f"no configuration {shown(name)}: neither a file nor one of {choices}{_nearest(name, known)}")
+    tree = config_text.parse(text, name)
     if not isinstance(tree, dict):
         raise ConfigError(f"{name} must hold sections such as `model:` and `train:`")
     return tree
@@ -277,10 +294,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         node = node.setdefault(section, {})
         if not isinstance(node, dict):
             raise ConfigError(f"{key} in {override!r}: {section!r} is a value, not a section")
-    try:
-        node[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the value in {override!r} isn't YAML: {error}") from error
+    node[last] = config_text.parse(text, f"the value in {shown(override)}")
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
@@ -290,12 +304,12 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 def _build(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
-        raise ConfigError(f"{where or 'the configuration'} must be a section of keys, not {value!r}")
+        raise ConfigError(f"{where or 'the configuration'} must be a section of keys, not {shown(value)}")
     hints = typing.get_type_hints(kind)
     for key in value:
         if key not in hints:
             raise ConfigError(
-                f"unknown configuration key {f'{where}.{key}'.lstrip('.')!r}{_nearest(str(key), list(hints))}"
+                f"unknown configuration key {shown(f'{where}.{key}'.lstrip('.'))}{_nearest(str(key), list(hints))}"
             )
     for entry in fields(kind):
         if entry.name not in value and entry.default is MISSING and entry.default_factory is MISSING:
@@ -315,28 +329,17 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         value = {True: "on", False: "off"}[value] if isinstance(value, bool) else value
         if value in arguments:
             return value
-        raise ConfigError(f"{where} must be one of {', '.join(map(str, arguments))}, not {value!r}")
+        raise ConfigError(f"{where} must be one of {', '.join(map(str, arguments))}, not {shown(value)}")
     if origin is tuple:
         entries = value if isinstance(value, (list, tuple)) else [value]
         if arguments[-1] is not Ellipsis and len(entries) != len(arguments):
-            raise ConfigError(f"{where} must have {len(arguments)} values, not {value!r}")
+            raise ConfigError(f"{where} must have {len(arguments)} values, not {shown(value)}")
         return tuple(_convert(arguments[0], entry, f"{where}[{i}]") for i, entry in enumerate(entries))
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} must be a mapping, not {value!r}")
+            raise ConfigError(f"{where} must be a mapping, not {shown(value)}")
         return {str(key): _convert(arguments[1], entry, f"{where}[{key}]") for key, entry in value.items()}
-    return _scalar(kind, value, where)
-
-
-def _scalar(kind: type, value: Any, where: str) -> Any:
-    if kind is float and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML 1.1 reads 1e-4 as text
-        except (TypeError, ValueError):
-            pass
-    elif type(value) is kind:
-        return value
-    raise ConfigError(f"{where} must be of type {kind.__name__}, not {value!r}")
+    return config_text.scalar(kind, value, where)
 
 
 def _plain(value: Any) -> Any:
@@ -361,6 +364,9 @@ def _check(config: Config) -> None:
     for name, value in positive.items():
         if value <= 0:
             raise ConfigError(f"{name} must be more than 0, not {value}")
+    for name in NOT_NEGATIVE:
+        if operator.attrgetter(name)(config) < 0:
+            raise ConfigError(f"{name} must not be negative")
     for size in config.data.sizes:
         if size <= 0 or size % 32:
             raise ConfigError(f"data.sizes must be positive multiples of 32, not {size}")
@@ -369,6 +375,9 @@ def _check(config: Config) -> None:
     unknown = set(config.data.absent) - set(SKELETONS[config.model.skeleton].keypoints)
     if unknown:
         raise ConfigError(f"data.absent: {min(unknown)!r} is no keypoint of {config.model.skeleton}")
+    reach = config.data.reach
+    if reach and not (len(reach) == 2 and 0 <= reach[0] < reach[1]):
+        raise ConfigError(f"data.reach must be two sizes, the smaller first, not {list(reach)}")
     if config.augment.min_scale > config.augment.max_scale:
         raise ConfigError("augment.min_scale is larger than augment.max_scale")
     if not 0 <= config.optim.ema < 1:

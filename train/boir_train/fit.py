@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from boir_sdk import durable
 from boir_sdk.cli.files import write_atomic
 from boir_sdk.errors import CheckpointError, ConfigError
 from boir_sdk.skeleton import get_skeleton
@@ -70,8 +71,8 @@ def fit(settings: Config, folder: Path, *, resume: bool = False) -> Outcome:
         model = make_model(settings)
         loader, sampler = make_batches(settings, data.pictures, model.settings, here)
         if here.first:
-            folder.mkdir(parents=True, exist_ok=True)
             config.dump(settings, folder / RESOLVED)
+            durable.sweep(folder)
             if data.truth is not None:
                 write_atomic(folder / HELD_OUT, json.dumps(data.truth).encode())
         here.wait()
@@ -123,7 +124,12 @@ def make_model(settings: Config) -> nn.Module:
         return model
     if not Path(wanted.weights).is_file():
         raise CheckpointError(f"no start weights at {wanted.weights}: set model.weights{hint(wanted.weights)}")
-    fill = {"backbone": _load_backbone, "checkpoint": checkpoint.load, "transfer": checkpoint.transfer}
+    fill = {
+        "backbone": _load_backbone,
+        "checkpoint": checkpoint.load,
+        "deployed": checkpoint.load_deployed,
+        "transfer": checkpoint.transfer,
+    }
     log.info("start weights: %s", fill[wanted.start](model, wanted.weights))
     return model
 
@@ -164,6 +170,7 @@ def make_batches(
         width=data.width,
         ignore_unlabelled=data.ignore_unlabelled,
         absent=data.absent,
+        reach=data.reach,
     )
     loader = make_loader(
         pictures,

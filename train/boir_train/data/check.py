@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from boir_sdk import image_header
 from boir_sdk.errors import DataError
 from boir_sdk.skeleton import SKELETONS, Skeleton
-from boir_train.data import datasets
+from boir_train.data import datasets, regions
 from boir_train.data.datasets import Source
 from boir_train.data.perceptual import BITS, NEAR, Bits, distances, mirrored, perceptual_hash
 from boir_train.downloads import hint
@@ -103,7 +104,7 @@ def check(
         raise DataError(f"no folder of pictures at {folder}{hint(folder)}")
     wanted = skeleton or _skeleton(content["annotations"])
     records, problems = _records(content["images"], path)
-    annotations, found = _annotations(content["annotations"], {record["id"] for record in records}, wanted, path)
+    annotations, found = _annotations(content["annotations"], {one["id"]: one for one in records}, wanted, path)
     problems += found
     boxes: dict[int, list[list[float]]] = defaultdict(list)
     for annotation in annotations:
@@ -171,7 +172,7 @@ def _records(images: list[Any], path: Path) -> tuple[list[dict[str, Any]], list[
 
 
 def _annotations(
-    entries: list[Any], images: set[int], skeleton: Skeleton | None, path: Path
+    entries: list[Any], images: dict[int, dict[str, Any]], skeleton: Skeleton | None, path: Path
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the annotations that can be used, and what is wrong with the others."""
     if entries and skeleton is None:
@@ -184,20 +185,31 @@ def _annotations(
         except DataError as error:
             problems.append(str(error))
             continue
-        name = f"{path}: annotation {entry.get('id', 'without id')}"
+        name = f"{path}: annotation {str(entry.get('id', 'without id'))[:100]}"
         if type(entry["image_id"]) is not int or entry["image_id"] not in images:
-            problems.append(f"{name} names image id {entry['image_id']}, which isn't among the usable images")
+            problems.append(
+                f"{name} names image id {str(entry['image_id'])[:100]}, which isn't among the usable images"
+            )
         elif type(entry["num_keypoints"]) is not int or entry["iscrowd"] not in (0, 1):
             problems.append(f"{name} must have a whole num_keypoints, and 0 or 1 as iscrowd")
         elif not {0, 1, 2}.issuperset(entry["keypoints"][2::3]):
             problems.append(f"{name} has a keypoint whose v isn't 0, 1 or 2")
         elif min(entry["bbox"][2:]) < 0:
             problems.append(f"{name} has a box of negative size")
+        elif region := _region(entry, images[entry["image_id"]]):
+            problems.append(f"{path}: the segmentation of {name.removeprefix(f'{path}: ')} {region}")
         else:
             usable.append(entry)
     counts = Counter(str(entry["id"]) for entry in usable if "id" in entry)
     problems += [f"{path}: annotation id {value} occurs {n} times" for value, n in counts.items() if n > 1]
     return usable, problems
+
+
+def _region(entry: dict[str, Any], image: dict[str, Any]) -> str | None:
+    """What is wrong with an annotation's segmentation; a picture may have its sides exchanged (T4.5)."""
+    height, width = image["height"], image["width"]
+    found = regions.problem(entry.get("segmentation"), height, width)
+    return found and regions.problem(entry.get("segmentation"), width, height) and found
 
 
 def read_grey(path: Path) -> NDArray[np.uint8]:
@@ -207,6 +219,8 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
         DataError: it is missing, or can't be read or decoded to its end.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise DataError(f"picture {path} isn't a file")
         data = path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"picture {path} is missing") from None
@@ -214,12 +228,15 @@ def read_grey(path: Path) -> NDArray[np.uint8]:
         raise DataError(f"picture {path} can't be read: {error}") from error
     grey = decode_grey(data)
     if grey is None:
-        raise DataError(f"picture {path} can't be decoded, or is cut off: replace the file")
+        raise DataError(f"picture {path} can't be decoded, is cut off or over {regions.MAX_PIXELS} pixels: replace it")
     return grey
 
 
 def decode_grey(data: bytes) -> NDArray[np.uint8] | None:
     """Decode the bytes of a picture file to grey values [H, W], EXIF orientation ignored; None if they aren't whole."""
+    size = image_header.size(data)
+    if size is None or size[0] * size[1] > regions.MAX_PIXELS:  # the decoder would allocate whatever the header says
+        return None
     # OpenCV fills the rest of a cut JPEG with grey and returns it; other formats it refuses.
     if not data or (data.startswith(JPEG_START) and _is_cut(data)):
         return None

@@ -17,11 +17,15 @@ from pycocotools import mask as rle
 
 from boir_sdk.errors import DataError
 from boir_sdk.skeleton import Skeleton
+from boir_train.data import regions
 from boir_train.downloads import hint
 
 Rules = Literal["coco", "crowdpose"]
 
 log = logging.getLogger("boir_train.data")
+
+# Larger coordinates are no pixels; NaN and infinity aren't smaller either.
+MAX_NUMBER = 1e9
 
 # How far a person's box is enlarged, as a fraction of its sides, before the cells outside all boxes are ignored.
 UNLABELLED_MARGIN = 0.1
@@ -118,7 +122,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} can't be read as JSON: {error}") from error
     for key in ("images", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
@@ -131,6 +135,8 @@ def _load_one(path: Path, images: Path, skeleton: Skeleton, rules: Rules) -> lis
     people: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for annotation in content["annotations"]:
         check_annotation(annotation, len(skeleton), path)
+        if not isinstance(annotation["image_id"], (int, str)):
+            raise DataError(f"{path}: image_id of annotation {annotation.get('id', 'without id')} must be a number")
         people[annotation["image_id"]].append(annotation)
     pictures, swapped = [], 0
     for record in content["images"]:
@@ -147,6 +153,9 @@ def _load_one(path: Path, images: Path, skeleton: Skeleton, rules: Rules) -> lis
         if looks_swapped([entry["bbox"] for entry in annotations], width, height):
             height, width, swapped = width, height, swapped + 1
         masked = [entry for entry in annotations if entry["iscrowd"] or entry["num_keypoints"] == 0]
+        for entry in masked if rules == "coco" else ():
+            if problem := regions.problem(entry.get("segmentation"), height, width):
+                raise DataError(f"{path}: the segmentation of annotation {entry.get('id', 'without id')} {problem}")
         pictures.append(
             Picture(
                 image_id=int(record["id"]),
@@ -172,7 +181,7 @@ def check_annotation(annotation: Any, count: int, path: Path) -> None:
     Raises:
         DataError: which annotation, and what about it.
     """
-    name = annotation.get("id", "without id") if isinstance(annotation, dict) else annotation
+    name = str(annotation.get("id", "without id") if isinstance(annotation, dict) else annotation)[:100]
     for key in ("image_id", "keypoints", "num_keypoints", "bbox", "iscrowd"):
         if not isinstance(annotation, dict) or key not in annotation:
             raise DataError(f"{path}: annotation {name} has no {key!r}")
@@ -180,19 +189,25 @@ def check_annotation(annotation: Any, count: int, path: Path) -> None:
         values = annotation[key]
         if not isinstance(values, list) or len(values) != length:
             raise DataError(f"{path}: {key!r} of annotation {name} must be a list of {length} numbers")
-        if not all(isinstance(value, (int, float)) and np.isfinite(value) for value in values):
+        if not all(isinstance(value, (int, float)) and abs(value) <= MAX_NUMBER for value in values):
             raise DataError(f"{path}: {key!r} of annotation {name} holds something that isn't a finite number")
 
 
 def check_image(record: Any, path: Path) -> None:
-    """Refuse an image record of `path` without id, file name or size.
+    """Refuse an image record of `path` without usable id, file name or size.
 
     Raises:
-        DataError: which image, and what it lacks.
+        DataError: which image, and what about it.
     """
     for key in ("id", "file_name", "width", "height"):
         if not isinstance(record, dict) or key not in record:
-            raise DataError(f"{path}: image {record.get('id') if isinstance(record, dict) else record} has no {key!r}")
+            name = str(record.get("id") if isinstance(record, dict) else record)[:100]
+            raise DataError(f"{path}: image {name} has no {key!r}")
+    whole = all(type(record[key]) is int and 0 <= record[key] <= MAX_NUMBER for key in ("width", "height"))
+    if not whole or not isinstance(record["id"], (int, str)):
+        raise DataError(f"{path}: image {str(record['id'])[:100]} must have an id, and whole width and height")
+    if not isinstance(record["file_name"], str) or not record["file_name"] or "\0" in record["file_name"]:
+        raise DataError(f"{path}: image {str(record['id'])[:100]} must have a file_name")
 
 
 def looks_swapped(boxes: list[list[float]], width: int, height: int) -> bool:

@@ -18,6 +18,7 @@ from boir_sdk.skeleton import Skeleton
 from boir_train.data.augment import STRIDE, AugmentSettings, augment, change_colours
 from boir_train.data.datasets import Picture, agree, read_picture, valid_mask
 from boir_train.data.draws import SeededDraws
+from boir_train.data.reach import judged, within
 from boir_train.data.targets import BoxClip, CentreRule, KeypointWidth, Targets, build
 
 
@@ -78,6 +79,7 @@ class SampleSettings:
         width: of keypoint Gaussians, "published" (one for all, T2.7) or "oks" (`targets.keypoint_radii`).
         ignore_unlabelled: see `datasets.valid_mask`.
         absent: names of keypoints whose channel is judged nowhere, as the annotations never have them.
+        reach: see `reach.within`.
     """
 
     skeleton: Skeleton
@@ -90,6 +92,7 @@ class SampleSettings:
     centre: CentreRule = "keypoints"
     width: KeypointWidth = "published"
     absent: tuple[str, ...] = ()
+    reach: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ def make_sample(image_rgb: NDArray[np.uint8], picture: Picture, request: Request
     changed = augment(
         image_rgb, valid, picture.keypoints, picture.boxes, request.size, settings.skeleton, settings.augment, draws
     )
+    taught = within(changed.corners, settings.reach)
     targets = build(
         changed.keypoints,
         changed.corners,
@@ -135,15 +139,16 @@ def make_sample(image_rgb: NDArray[np.uint8], picture: Picture, request: Request
         box_clip=settings.box_clip,
         centre=settings.centre,
         sigmas=settings.skeleton.sigmas if settings.width == "oks" else None,
+        taught=taught,
     )
     image = changed.image_rgb
     # After the published draws, so that those stay what they are without it.
     if settings.augment.colour > 0:
         image = change_colours(image, settings.augment.colour, draws)
-    mask = changed.valid[None].astype(np.float32)
+    mask = judged(changed.valid, changed.corners, taught)[None].astype(np.float32)
     if settings.absent:
-        judged = [name not in settings.absent for name in (*settings.skeleton.keypoints, "centre")]
-        mask = mask * np.array(judged, np.float32)[:, None, None]
+        known = [name not in settings.absent for name in (*settings.skeleton.keypoints, "centre")]
+        mask = mask * np.array(known, np.float32)[:, None, None]
     return Sample(normalise(image, settings.mean, settings.std), mask, targets)
 
 

@@ -163,6 +163,7 @@ def build(
     box_clip: BoxClip = "published",
     centre: CentreRule = "keypoints",
     sigmas: Sequence[float] | None = None,
+    taught: NDArray[np.bool_] | None = None,
 ) -> Targets:
     """Make the targets of one augmented picture.
 
@@ -176,6 +177,7 @@ def build(
         box_clip: see `target_box`.
         centre: what a person's centre is, the mean of the keypoints (T2.6) or the middle of the visible box.
         sigmas: [K] of OKS, to give every keypoint a width of its own (`keypoint_radii`); None for one width (T2.7).
+        taught: [P], people who are an instance if they have a centre (`reach.within`); None for all.
     """
     count = keypoints.shape[1]
     multi = np.zeros((count + 1, side, side), np.float32)
@@ -195,7 +197,7 @@ def build(
     for index in np.argsort(area).tolist():
         middle = centres[index]
         cell = None if middle is None else _jittered(middle, side, draws)
-        if cell is not None:
+        if cell is not None and (taught is None or taught[index]):
             cells.setdefault(cell, index)
 
     rows = max(len(cells), 1)
