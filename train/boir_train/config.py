@@ -48,6 +48,7 @@ class ModelConfig:
             a whole model whose auxiliary heads start afresh where the file lacks them; "transfer", a whole model whose
             keypoint outputs start afresh (T3.9).
         weights: file for the last four.
+        teacher: file of a whole model of this preset whose heatmaps are learned from, too (`loss.soft`).
         init: "fixed" or "published" start of the heads (T1.9).
     """
 
@@ -55,6 +56,7 @@ class ModelConfig:
     skeleton: str = "coco17"
     start: Literal["scratch", "backbone", "checkpoint", "deployed", "transfer"] = "scratch"
     weights: str | None = None
+    teacher: str | None = None
     init: Literal["fixed", "published"] = "fixed"
 
 
@@ -380,6 +382,8 @@ def _check(config: Config) -> None:
         raise ConfigError(f"data.reach must be two sizes, the smaller first, not {list(reach)}")
     if config.augment.min_scale > config.augment.max_scale:
         raise ConfigError("augment.min_scale is larger than augment.max_scale")
+    if (config.model.teacher is None) == (config.loss.soft > 0):
+        raise ConfigError("model.teacher and loss.soft go together: name the file and a weight above 0, or neither")
     if not 0 <= config.optim.ema < 1:
         raise ConfigError(f"optim.ema is a decay in [0, 1), not {config.optim.ema}")
     if (config.model.start == "scratch") != (config.model.weights is None):

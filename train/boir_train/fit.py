@@ -27,6 +27,7 @@ from boir_train.distributed import Ranks, ranks
 from boir_train.downloads import hint
 from boir_train.model import nano_start
 from boir_train.model.settings import ModelSettings
+from boir_train.teacher import Teacher
 from boir_train.trainer import Outcome, train
 from boir_train.validation import Validation
 
@@ -76,7 +77,10 @@ def fit(settings: Config, folder: Path, *, resume: bool = False) -> Outcome:
             if data.truth is not None:
                 write_atomic(folder / HELD_OUT, json.dumps(data.truth).encode())
         here.wait()
-        return train(model, loader, sampler, settings, folder, here, evaluate=validation, resume=resume)
+        teacher = make_teacher(settings, here.device)
+        return train(
+            model, loader, sampler, settings, folder, here, evaluate=validation, teacher=teacher, resume=resume
+        )
 
 
 def seed(settings: Config) -> None:
@@ -132,6 +136,23 @@ def make_model(settings: Config) -> nn.Module:
     }
     log.info("start weights: %s", fill[wanted.start](model, wanted.weights))
     return model
+
+
+def make_teacher(settings: Config, device: torch.device) -> Teacher | None:
+    """Build the network that gives the soft targets, if the run has one.
+
+    Raises:
+        CheckpointError: its weights are missing or don't fit.
+        ConfigError: the network can't teach.
+    """
+    wanted = settings.model
+    if wanted.teacher is None:
+        return None
+    if not Path(wanted.teacher).is_file():
+        raise CheckpointError(f"no weights of a teacher at {wanted.teacher}: set model.teacher")
+    model = build_model(wanted.preset, wanted.skeleton, training=False, init=wanted.init)
+    log.info("teacher: %s", checkpoint.load(model, wanted.teacher))
+    return Teacher(model, device)
 
 
 def load_own(model: nn.Module, file: Path) -> None:

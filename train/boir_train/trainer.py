@@ -30,6 +30,7 @@ from boir_train.optimizer import freeze, make_optimizer, make_relative, set_rate
 from boir_train.run_log import RunLog
 from boir_train.schedule import learning_rate
 from boir_train.snapshot import Snapshot
+from boir_train.teacher import Teacher
 
 Outcome = Literal["finished", "limit", "interrupted"]
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -49,6 +50,7 @@ def train(
     ranks: Ranks,
     *,
     evaluate: Evaluate | None = None,
+    teacher: Teacher | None = None,
     resume: bool = False,
 ) -> Outcome:
     """Train `model` in place and leave `last.pt`, `best.safetensors`, `final.safetensors` and `log.jsonl` in `folder`.
@@ -62,6 +64,7 @@ def train(
         ranks: this process among those of the run.
         evaluate: gives figures, "AP" among them, of a model in evaluation mode; called every `config.eval.every` steps
             on the first rank, with the averaged weights if there are any.
+        teacher: gives the soft targets of `config.loss.soft`; on this process' device.
         resume: go on from `last.pt` if there is one.
 
     Returns:
@@ -132,7 +135,7 @@ def train(
                 people = _choose_people(len(batch.image_index), settings.max_instances, settings.seed + done, device)
                 last = number == len(group) - 1
                 with nullcontext() if last or ranks.world == 1 else parallel.no_sync():
-                    terms = _losses(parallel, batch, people, config, amp, ranks)
+                    terms = _losses(parallel, batch, people, config, amp, ranks, teacher)
                     values = _values(terms)
                     _stop_unless_finite(values, group, folder, done, ranks)
                     scaler.scale(terms["total"] / len(group)).backward()
@@ -234,15 +237,22 @@ def _choose_people(count: int, most: int, seed: int, device: torch.device) -> Te
 
 
 def _losses(
-    model: nn.Module, batch: Batch, people: Tensor | None, config: Config, amp: torch.dtype | None, ranks: Ranks
+    model: nn.Module,
+    batch: Batch,
+    people: Tensor | None,
+    config: Config,
+    amp: torch.dtype | None,
+    ranks: Ranks,
+    teacher: Teacher | None,
 ) -> dict[str, Tensor]:
     index, yx = batch.image_index, batch.instance_coord
     if people is not None:
         index, yx = index[people], yx[people]
     with torch.autocast(batch.images.device.type, dtype=amp, enabled=amp is not None):
         outputs = model(batch.images, index, yx)
+        soft = None if teacher is None else teacher(batch.images)
     count = ranks.sum if config.loss.normalise == "all" else alone
-    terms = total_loss(outputs, batch, config.loss, people=people, count=count)
+    terms = total_loss(outputs, batch, config.loss, people=people, soft=soft, count=count)
     if ranks.world > 1:
         # DistributedDataParallel waits for a gradient of every parameter, also of a head whose weight is 0.
         terms["total"] = terms["total"] + 0 * torch.stack([value.float().mean() for value in outputs.values()]).sum()

@@ -17,6 +17,7 @@ from boir_train.losses.embedding import EmbeddingAnchor, EmbeddingForm, Similari
 from boir_train.losses.focal import focal_loss, probability
 from boir_train.losses.offset import offset_loss
 from boir_train.losses.regress import regress_loss
+from boir_train.losses.soft import soft_loss
 
 Normalise = Literal["rank", "all"]
 
@@ -32,6 +33,7 @@ class LossSettings:
         bbox: weight of the box loss.
         offset: weight of the offset loss, for models that have that output.
         regress: weight of the regression loss, for models that have that output.
+        soft: weight of the soft targets, for runs with a teacher (`model.teacher`).
         beta: steepness of the Bbox Mask Loss.
         embedding_loss: its form, `paper`, `published-0` or `published-1`.
         embedding_channels: how many of the embedding head's channels are used, the first ones (the paper's D); 0 is
@@ -51,6 +53,7 @@ class LossSettings:
     bbox: float = 0.25
     offset: float = 0.0
     regress: float = 0.0
+    soft: float = 0.0
     beta: float = 10.0
     embedding_loss: EmbeddingForm = "paper"
     embedding_channels: int = 0
@@ -110,12 +113,12 @@ class Targets(Protocol):
     def num_inst(self) -> Tensor: ...  # noqa: D102
 
 
-def _multi_heatmap(outputs: Mapping[str, Tensor], batch: Targets, count: Count) -> Tensor:
-    """One focal loss over bottom-up and centre heatmaps; a model without the bottom-up head learns the centre alone."""
+def _shared_maps(outputs: Mapping[str, Tensor], batch: Targets) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits, target and mask of bottom-up and centre heatmaps; of the centre alone without the bottom-up head."""
     heads = [outputs[name] for name in ("keypoint_logits", "center_logits") if name in outputs]
     logits = torch.cat([full_precision(head) for head in heads], dim=1)
     target, mask = (maps[:, -logits.shape[1] :] for maps in (batch.multi_heatmap, batch.multi_mask))
-    return focal_loss(probability(logits), target, mask, count=count)
+    return logits, target, mask
 
 
 def _bbox_mask(outputs: Mapping[str, Tensor], batch: Targets, settings: LossSettings, count: Count) -> Tensor:
@@ -147,6 +150,7 @@ def total_loss(
     settings: LossSettings,
     *,
     people: Tensor | None = None,
+    soft: Tensor | None = None,
     count: Count = alone,
 ) -> dict[str, Tensor]:
     """All loss terms of one batch and their sum.
@@ -159,6 +163,7 @@ def total_loss(
         batch: the targets.
         settings: weights and forms.
         people: int64 [P], which people of the batch `person_logits` holds, when that is not all of them (T2.10).
+        soft: a teacher's heatmaps [B, K + 1, R, R], the centres last.
         count: turns what a term is normalised by, as counted here, into what it is divided by.
 
     Returns:
@@ -169,7 +174,12 @@ def total_loss(
     pictures = len(batch.images)
     with torch.autocast(batch.images.device.type, enabled=False):
         if settings.multi_heatmap:
-            terms["multi_heatmap"] = settings.multi_heatmap * _multi_heatmap(outputs, batch, count)
+            logits, target, mask = _shared_maps(outputs, batch)
+            terms["multi_heatmap"] = settings.multi_heatmap * focal_loss(probability(logits), target, mask, count=count)
+        if settings.soft and soft is not None:
+            logits, target, mask = _shared_maps(outputs, batch)
+            soft = soft[:, -logits.shape[1] :]
+            terms["soft"] = settings.soft * soft_loss(logits, soft, target, mask, count=count)
         if settings.single_heatmap and "person_logits" in outputs:
             heatmap, mask = batch.instance_heatmap, batch.instance_mask
             if people is not None:

@@ -1,0 +1,99 @@
+"""Soft targets: what a teacher's heatmaps ask for, and where they come from."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from boir_sdk.errors import CheckpointError, ConfigError
+from boir_sdk.skeleton import COCO17
+from boir_train import build_model, checkpoint, config, fit
+from boir_train.losses.focal import probability
+from boir_train.losses.soft import mirrored_back, soft_loss
+from boir_train.losses.total import LossSettings, total_loss
+from boir_train.teacher import Teacher
+from tests.train.test_losses import _batch, _outputs
+
+CPU = torch.device("cpu")
+
+
+def test_agreement_costs_nothing_and_pulls_nowhere() -> None:
+    logits = torch.linspace(-6, 6, 24).view(1, 2, 3, 4).requires_grad_()
+    loss = soft_loss(logits, probability(logits).detach(), torch.zeros(1, 2, 3, 4), torch.ones(1, 1, 3, 4))
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-5)
+    assert logits.grad is not None
+    assert logits.grad.abs().max() < 1e-6
+
+
+def test_by_hand_cell_by_cell() -> None:
+    logits = torch.tensor([[0.3, -1.0], [2.0, 0.5]]).view(1, 1, 2, 2)
+    soft = torch.tensor([[0.9, 0.2], [0.6, 0.5]]).view(1, 1, 2, 2)
+    mask = torch.tensor([[1.0, 1.0], [0.0, 1.0]]).view(1, 1, 2, 2)
+    target = torch.tensor([[1.0, 0.5], [1.0, 1.0]]).view(1, 1, 2, 2)  # two positives that count, one is masked
+
+    def divergence(logit: float, p: float) -> float:
+        q = 1 / (1 + math.exp(-logit))
+        return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+
+    expected = (divergence(0.3, 0.9) + divergence(-1, 0.2) + divergence(0.5, 0.5)) / 2
+    assert soft_loss(logits, soft, target, mask).item() == pytest.approx(expected, rel=1e-5)
+    assert soft_loss(logits, soft, 0 * target, mask).item() == pytest.approx(2 * expected, rel=1e-5)  # at least one
+
+
+def test_mirrored_maps_come_back() -> None:
+    maps = torch.rand(2, len(COCO17) + 1, 4, 6)
+    channels = [*COCO17.flip_index, len(COCO17)]
+    seen = maps[:, channels].flip(-1)  # what the mirrored picture shows
+    torch.testing.assert_close(mirrored_back(seen, COCO17.flip_index), maps, rtol=0, atol=0)
+
+
+def test_the_total_has_the_term_only_with_a_teacher() -> None:
+    batch = _batch()
+    outputs = _outputs(batch)
+    soft = torch.full_like(batch.multi_heatmap, 0.25)
+    with_weight = dataclasses.replace(LossSettings(), soft=0.5)
+    assert "soft" not in total_loss(outputs, batch, LossSettings(), soft=soft)
+    assert "soft" not in total_loss(outputs, batch, with_weight)
+    terms = total_loss(outputs, batch, with_weight, soft=soft)
+    once = total_loss(outputs, batch, dataclasses.replace(with_weight, soft=1.0), soft=soft)
+    assert terms["soft"] > 0
+    torch.testing.assert_close(once["soft"], 2 * terms["soft"])
+    own = [value for name, value in terms.items() if name != "total"]
+    torch.testing.assert_close(terms["total"], torch.stack(own).sum())
+
+
+def test_a_teacher_answers_with_the_mean_over_the_mirror_and_never_learns() -> None:
+    torch.manual_seed(0)
+    model = build_model("nano", "coco17", training=False)
+    teacher = Teacher(model, CPU)
+    images = torch.rand(1, 3, 64, 64)
+    answer, mirrored = teacher(images), teacher(images.flip(-1))
+    assert answer.shape == (1, len(COCO17) + 1, 16, 16)
+    torch.testing.assert_close(mirrored_back(mirrored, COCO17.flip_index), answer)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    with torch.no_grad():
+        maps = model.dense(images)
+    straight = probability(torch.cat([maps["keypoint_logits"], maps["center_logits"]], dim=1))
+    assert (straight - answer).abs().max() > 1e-6  # the mirrored picture has its share
+
+
+def test_a_run_finds_its_teacher(tmp_path) -> None:
+    settings = config.load("nano", ["data.root=x", f"model.teacher={tmp_path}/t.safetensors", "loss.soft=1"])
+    with pytest.raises(CheckpointError, match="no weights of a teacher"):
+        fit.make_teacher(settings, CPU)
+    checkpoint.save(tmp_path / "t.safetensors", build_model("nano", "coco17", training=True).state_dict())
+    teacher = fit.make_teacher(settings, CPU)
+    assert teacher is not None
+    assert fit.make_teacher(config.load("nano", ["data.root=x"]), CPU) is None
+    with pytest.raises(ConfigError, match="mirrors features"):
+        Teacher(build_model("w32", "coco17", training=False), CPU)
+
+
+@pytest.mark.parametrize("half", ["loss.soft=1", "model.teacher=t.safetensors"])
+def test_teacher_and_weight_go_together(half) -> None:
+    with pytest.raises(ConfigError, match="go together"):
+        config.load("nano", ["data.root=x", half])
