@@ -24,6 +24,9 @@ def build_model(
             otherwise the inference form in evaluation mode, to be filled from a checkpoint.
         init: start weights of `w32` and `w48` in training (SPEC-training T1.9).
 
+    Returns:
+        The network; its `settings` say what the code around it must know.
+
     Raises:
         ConfigError: preset or skeleton is unknown.
     """

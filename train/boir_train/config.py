@@ -380,6 +380,9 @@ def _check(config: Config) -> None:
     reach = config.data.reach
     if reach and not (len(reach) == 2 and 0 <= reach[0] < reach[1]):
         raise ConfigError(f"data.reach must be two sizes, the smaller first, not {list(reach)}")
+    for name, chance in (("mosaic", config.augment.mosaic), ("paste", config.augment.paste)):
+        if not 0 <= chance <= 1:
+            raise ConfigError(f"augment.{name} is a probability, not {chance}")
     if config.augment.min_scale > config.augment.max_scale:
         raise ConfigError("augment.min_scale is larger than augment.max_scale")
     if (config.model.teacher is None) == (config.loss.soft > 0):

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from boir_sdk import durable
+from boir_sdk.errors import InputError
 
 FILE = "log.jsonl"
 
@@ -16,17 +20,20 @@ class RunLog:
     """Appends records to `log.jsonl` and its numbers to TensorBoard's events; a silent one (no folder) drops them."""
 
     def __init__(self, folder: Path | None, first_iteration: int = 0) -> None:
-        """Open the log of `folder`; records from `first_iteration` on are those of a lost end and are removed."""
+        """Open the log of `folder`; records from `first_iteration` on are those of a lost end and are removed.
+
+        Raises:
+            InputError: the log can't be written.
+        """
         self._file = None
         self._board: Any = None
         if folder is None:
             return
         path = folder / FILE
         kept = _before(path, first_iteration) if path.is_file() else []
-        temporary = path.with_name(FILE + ".part")
-        temporary.write_text("".join(kept), encoding="utf-8")
-        temporary.replace(path)
-        self._file = path.open("a", encoding="utf-8")
+        with durable.writing(path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+        self._path, self._file = path, path.open("ab", buffering=0)
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -34,12 +41,23 @@ class RunLog:
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_iteration)
 
     def write(self, kind: str, iteration: int, values: Mapping[str, Any]) -> None:
-        """Record `values` of `kind` ("train" or "eval") after `iteration` steps."""
+        """Record `values` of `kind` ("train" or "eval") after `iteration` steps.
+
+        Raises:
+            InputError: the disk refuses; the log ends with a whole line.
+        """
         if self._file is None:
             return
         values = {name: _json_number(value) for name, value in values.items()}
-        self._file.write(json.dumps({"kind": kind, "iteration": iteration, **values}) + "\n")
-        self._file.flush()
+        line = json.dumps({"kind": kind, "iteration": iteration, **values}).encode() + b"\n"
+        end = self._file.tell()
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError("only a part was written (disk full?)")
+        except OSError as error:
+            with suppress(OSError):  # a device can't be cut
+                self._file.truncate(end)
+            raise InputError(f"can't write {self._path}: {error.strerror or error}") from error
         if self._board is not None:
             for name, value in values.items():
                 if isinstance(value, (int, float)):

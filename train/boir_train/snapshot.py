@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -11,7 +10,8 @@ from typing import Any
 
 import torch
 
-from boir_sdk.errors import CheckpointError
+from boir_sdk import durable
+from boir_sdk.errors import CheckpointError, InputError
 from boir_train.data.loader import Batch
 
 FILE = "last.pt"
@@ -58,7 +58,11 @@ def restore_random(states: dict[str, torch.Tensor], device: torch.device) -> Non
 
 
 def write(folder: Path, snapshot: Snapshot) -> None:
-    """Write `snapshot` to the run's folder; a crash leaves the previous one whole."""
+    """Write `snapshot` to the run's folder; a crash leaves the previous one whole.
+
+    Raises:
+        InputError: the disk refuses; the previous one is still there.
+    """
     _save({field.name: getattr(snapshot, field.name) for field in fields(snapshot)}, folder / FILE)
 
 
@@ -70,12 +74,11 @@ def write_batches(folder: Path, batches: Sequence[Batch], iteration: int, rank: 
 
 
 def _save(content: Any, path: Path) -> None:
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with durable.writing(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # PyTorch's word for a full disk
+            raise InputError(f"can't write {path}: {error}; is the disk full?") from error
 
 
 def read(folder: Path) -> Snapshot | None:

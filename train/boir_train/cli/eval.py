@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from boir_sdk import image
 from boir_sdk.cli.files import write_atomic
-from boir_sdk.cli.interrupt import INTERRUPTED, graceful
+from boir_sdk.cli.interrupt import INTERRUPTED, command, graceful
 from boir_sdk.errors import BoirError, DataError, InputError
 from boir_train import bootstrap, subject
 from boir_train.cli.numbers import positive
@@ -189,6 +189,10 @@ def _table(report: dict[str, Any]) -> Iterator[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The `boir-eval` command; returns its exit code."""
+    return command(lambda: _run(argv), "boir-eval: interrupted; nothing was written", whole_process=argv is None)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in boir_train.cli.main
     parser = argparse.ArgumentParser(prog="boir-eval")
     add_arguments(parser)
@@ -198,9 +202,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BoirError as error:
         print(f"boir-eval: error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("boir-eval: interrupted; nothing was written", file=sys.stderr)
-        return INTERRUPTED
 
 
 if __name__ == "__main__":

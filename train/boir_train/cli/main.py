@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from boir_sdk.cli import interrupt
 from boir_sdk.errors import BoirError
 
 COMMANDS = {
@@ -37,6 +38,21 @@ exit codes: 0 done, 1 failed (the message says why), 2 wrong usage, 130 interrup
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `boir-train`; return 0 done, 1 a `BoirError` (told on stderr), 2 usage, 130 stopped by a signal."""
+    return interrupt.command(lambda: _run(argv), "boir-train: stopped", whole_process=argv is None)
+
+
+def boir_eval() -> int:
+    """Run `boir-eval`; its packages are imported here, where a signal is answered already."""
+
+    def work() -> int:
+        from boir_train.cli import eval as evaluation
+
+        return evaluation.main()
+
+    return interrupt.command(work, "boir-eval: stopped", whole_process=True)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     # Threads that wait by spinning make a machine with other work on it many times slower; read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -63,8 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BoirError as error:
         print(f"boir-train: error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
+    except OSError as error:  # a file that nobody foresaw to be unreadable or unwritable
+        print(f"boir-train: error: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

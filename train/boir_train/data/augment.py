@@ -32,6 +32,9 @@ class AugmentSettings:
             T2.5) or "exact".
         colour: strength of the brightness, contrast and saturation change, 0 (published: none) to 1.
         area_resample: average the source before a strong reduction (published: no, plain bilinear).
+        mosaic: probability that four pictures become one first (`crowd.mosaic`; published: 0).
+        paste: probability that somebody of another picture is set before or beside somebody first (`crowd.paste`;
+            published: 0).
     """
 
     min_scale: float = 0.75
@@ -43,6 +46,8 @@ class AugmentSettings:
     mirror: Literal["published", "exact"] = "published"
     colour: float = 0.0
     area_resample: bool = False
+    mosaic: float = 0.0
+    paste: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ log = logging.getLogger("boir_train.data")
 
 # Larger coordinates are no pixels; NaN and infinity aren't smaller either.
 MAX_NUMBER = 1e9
+MAX_NAME = 1000
 
 # How far a person's box is enlarged, as a fraction of its sides, before the cells outside all boxes are ignored.
 UNLABELLED_MARGIN = 0.1
@@ -60,6 +61,7 @@ class Picture:
         boxes: [P, 4] x, y, w, h in pixels.
         ignore: regions where people aren't annotated, each in a form that `decode_region` reads.
         complete: False when people without any annotation may be visible.
+        outlines: P segmentations in forms that `decode_region` reads, None for people without.
     """
 
     image_id: int
@@ -70,6 +72,7 @@ class Picture:
     boxes: NDArray[np.float64]
     ignore: tuple[Any, ...]
     complete: bool
+    outlines: tuple[Any, ...]
 
 
 def find_annotations(path: Path) -> Path:
@@ -135,8 +138,9 @@ def _load_one(path: Path, images: Path, skeleton: Skeleton, rules: Rules) -> lis
     people: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for annotation in content["annotations"]:
         check_annotation(annotation, len(skeleton), path)
-        if not isinstance(annotation["image_id"], (int, str)):
-            raise DataError(f"{path}: image_id of annotation {annotation.get('id', 'without id')} must be a number")
+        if type(annotation["image_id"]) is not int or type(annotation["num_keypoints"]) is not int:
+            name = label(annotation.get("id", "without id"))
+            raise DataError(f"{path}: annotation {name} must have a whole image_id and num_keypoints")
         people[annotation["image_id"]].append(annotation)
     pictures, swapped = [], 0
     for record in content["images"]:
@@ -155,7 +159,7 @@ def _load_one(path: Path, images: Path, skeleton: Skeleton, rules: Rules) -> lis
         masked = [entry for entry in annotations if entry["iscrowd"] or entry["num_keypoints"] == 0]
         for entry in masked if rules == "coco" else ():
             if problem := regions.problem(entry.get("segmentation"), height, width):
-                raise DataError(f"{path}: the segmentation of annotation {entry.get('id', 'without id')} {problem}")
+                raise DataError(f"{path}: the segmentation of annotation {label(entry.get('id'))} {problem}")
         pictures.append(
             Picture(
                 image_id=int(record["id"]),
@@ -166,6 +170,7 @@ def _load_one(path: Path, images: Path, skeleton: Skeleton, rules: Rules) -> lis
                 boxes=np.array([entry["bbox"] for entry in usable], np.float64).reshape(-1, 4),
                 ignore=tuple(_region(entry) for entry in masked) if rules == "coco" else (),
                 complete=record.get("annotation_source") != "labels_only",
+                outlines=tuple(_outline(entry, height, width) for entry in usable),
             )
         )
     if people:
@@ -181,7 +186,7 @@ def check_annotation(annotation: Any, count: int, path: Path) -> None:
     Raises:
         DataError: which annotation, and what about it.
     """
-    name = str(annotation.get("id", "without id") if isinstance(annotation, dict) else annotation)[:100]
+    name = label(annotation.get("id", "without id") if isinstance(annotation, dict) else annotation)
     for key in ("image_id", "keypoints", "num_keypoints", "bbox", "iscrowd"):
         if not isinstance(annotation, dict) or key not in annotation:
             raise DataError(f"{path}: annotation {name} has no {key!r}")
@@ -201,13 +206,21 @@ def check_image(record: Any, path: Path) -> None:
     """
     for key in ("id", "file_name", "width", "height"):
         if not isinstance(record, dict) or key not in record:
-            name = str(record.get("id") if isinstance(record, dict) else record)[:100]
+            name = label(record.get("id") if isinstance(record, dict) else record)
             raise DataError(f"{path}: image {name} has no {key!r}")
-    whole = all(type(record[key]) is int and 0 <= record[key] <= MAX_NUMBER for key in ("width", "height"))
-    if not whole or not isinstance(record["id"], (int, str)):
-        raise DataError(f"{path}: image {str(record['id'])[:100]} must have an id, and whole width and height")
-    if not isinstance(record["file_name"], str) or not record["file_name"] or "\0" in record["file_name"]:
-        raise DataError(f"{path}: image {str(record['id'])[:100]} must have a file_name")
+    sides = (record["width"], record["height"])
+    whole = all(isinstance(side, (int, float)) and 0 <= side <= MAX_NUMBER and side == int(side) for side in sides)
+    file = record["file_name"]
+    named = isinstance(file, str) and 0 < len(file) <= MAX_NAME and file.isprintable()
+    if not whole or not named or type(record["id"]) is not int:
+        name = label(record["id"])
+        raise DataError(f"{path}: image {name} must have whole id, width and height, and a file_name")
+
+
+def label(value: object) -> str:
+    """Return an id, or what stands in its place, for a message: short, and harmless to a terminal."""
+    text = str(value)[:100]
+    return text if text.isprintable() else ascii(text)
 
 
 def looks_swapped(boxes: list[list[float]], width: int, height: int) -> bool:
@@ -219,6 +232,12 @@ def looks_swapped(boxes: list[list[float]], width: int, height: int) -> bool:
     # One pixel of slack: boxes are rounded.
     fits = right <= width + 1 and bottom <= height + 1
     return not fits and right <= height + 1 and bottom <= width + 1
+
+
+def _outline(annotation: dict[str, Any], height: int, width: int) -> Any:
+    """Return the segmentation of a person, None if there is none that can be used."""
+    segmentation = annotation.get("segmentation")
+    return None if not segmentation or regions.problem(segmentation, height, width) else segmentation
 
 
 def _region(annotation: dict[str, Any]) -> Any:

@@ -16,10 +16,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from boir_sdk.errors import ConfigError
 from boir_sdk.skeleton import Skeleton
 from boir_train.data.augment import STRIDE, AugmentSettings, augment, change_colours
+from boir_train.data.crowd import Scene, mosaic, paste
 from boir_train.data.datasets import Picture, agree, read_picture, valid_mask
-from boir_train.data.draws import SeededDraws
+from boir_train.data.draws import Draws, SeededDraws
 from boir_train.data.reach import judged, within
 from boir_train.data.targets import BoxClip, CentreRule, KeypointWidth, Targets, build
+
+CROWD_SEED = 2  # behind a request's seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +123,18 @@ def normalise(image_rgb: NDArray[np.uint8], mean: Sequence[float], std: Sequence
     return np.ascontiguousarray(picture.transpose(2, 0, 1))
 
 
-def make_sample(image_rgb: NDArray[np.uint8], picture: Picture, request: Request, settings: SampleSettings) -> Sample:
-    """Augment one decoded picture and make its targets."""
+def make_sample(scene: Scene, request: Request, settings: SampleSettings) -> Sample:
+    """Augment one picture and make its targets."""
     draws = SeededDraws(*request.seed)
-    picture = agree(picture, *image_rgb.shape[:2])
-    valid = valid_mask(picture, ignore_unlabelled=settings.ignore_unlabelled)
     changed = augment(
-        image_rgb, valid, picture.keypoints, picture.boxes, request.size, settings.skeleton, settings.augment, draws
+        scene.image_rgb,
+        scene.valid,
+        scene.keypoints,
+        scene.boxes,
+        request.size,
+        settings.skeleton,
+        settings.augment,
+        draws,
     )
     taught = within(changed.corners, settings.reach)
     targets = build(
@@ -166,8 +174,24 @@ class Samples(Dataset[Sample]):
         return len(self._pictures)
 
     def __getitem__(self, request: Request) -> Sample:
-        picture = self._pictures[request.index]
-        return make_sample(self._decoded(request.index), picture, request, self._settings)
+        scene = self._scene(request.index)
+        chances = self._settings.augment
+        # Draws of their own, so that the published ones stay what they are without these.
+        draws = SeededDraws(*request.seed, CROWD_SEED)
+        if draws.uniform() < chances.mosaic:
+            scene = mosaic([scene, *(self._other(draws) for _ in range(3))])
+        if draws.uniform() < chances.paste:
+            scene = paste(scene, self._other(draws), draws)
+        return make_sample(scene, request, self._settings)
+
+    def _other(self, draws: Draws) -> Scene:
+        return self._scene(draws.integer(0, len(self._pictures) - 1))
+
+    def _scene(self, index: int) -> Scene:
+        image_rgb = self._decoded(index)
+        picture = agree(self._pictures[index], *image_rgb.shape[:2])
+        valid = valid_mask(picture, ignore_unlabelled=self._settings.ignore_unlabelled)
+        return Scene(image_rgb, valid, picture.keypoints, picture.boxes, picture.outlines)
 
     def _decoded(self, index: int) -> NDArray[np.uint8]:
         if index in self._cache:
