@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from boir_sdk import __version__, runtime
+from boir_sdk import __version__, runtime, yardstick
 from boir_sdk.errors import InferenceError
 from boir_sdk.estimator import PoseEstimator
 from boir_sdk.feeding import Fed, Setting, feed
@@ -205,7 +205,7 @@ class _Peaks:
     """How fast good convolutions run, measured along with the rest."""
 
     def __init__(self, threads: int | None) -> None:
-        self._made = {kind: runtime.convolution(threads, eight_bits=kind == "int8") for kind in ("float", "int8")}
+        self._made = {kind: yardstick.convolution(threads, eight_bits=kind == "int8") for kind in ("float", "int8")}
         self._taken: dict[str, list[float]] = {kind: [] for kind in self._made}
 
     def turn(self, *, counted: bool) -> None:

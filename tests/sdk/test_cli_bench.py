@@ -31,6 +31,18 @@ def test_table_json_and_plot(tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["bench.json", "bench.svg"]
 
 
+def test_layers_are_a_table_and_in_the_json(tmp_path, capsys):
+    out = tmp_path / "bench.json"
+    assert main([*FAST, "--people", "1", "--no-start", "--layers", "--json", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "layers of the dense graph, 192 x 1" in text
+    assert "the person graph reaches" in text
+    dense, person = json.loads(out.read_text())["layers"]
+    assert (dense["part"], person["part"]) == ("dense", "person")
+    assert dense["whole"]["count"] == len(dense["layers"]) > 50
+    assert sum(layer["milliseconds"] for layer in dense["layers"]) == pytest.approx(dense["whole"]["milliseconds"])
+
+
 def test_settings_are_all_combinations_and_starts_are_measured(tmp_path, monkeypatch, capsys):
     asked = []
     said = Start(0.5, 90.0)

@@ -12,7 +12,7 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from boir_sdk import bundle, runtime
+from boir_sdk import bundle, runtime, yardstick
 from boir_sdk.errors import InferenceError
 from boir_sdk.runtime import Options, Runtime
 
@@ -110,7 +110,7 @@ def test_work_counts_what_runs_in_eight_bits(small):
 
 @pytest.mark.parametrize("eight_bits", [False, True])
 def test_the_convolution_to_measure_by(eight_bits):
-    run_it, work = runtime.convolution(1, eight_bits=eight_bits)
+    run_it, work = yardstick.convolution(1, eight_bits=eight_bits)
     run_it()
     assert work == 48 * 48 * 256 * 256 * 9
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from boir_sdk import roofline
 from boir_sdk.cli.files import write_atomic
 from boir_sdk.cli.interrupt import INTERRUPTED, graceful
 from boir_sdk.cli.progress import Progress
@@ -19,12 +20,14 @@ from boir_sdk.rival import KINDS
 if TYPE_CHECKING:
     from boir_sdk.benchmark import Result
     from boir_sdk.first_result import Start
+    from boir_sdk.layer_bench import Part
 
 EXAMPLES = """examples:
   boir bench                                            the embedded model at its default size
   boir bench --sizes 320 448 512 --threads 1 2          every size with every number of threads
   boir bench my-bundle --precision int8 fp16            two precisions against each other
   boir bench --against torch onnxruntime padded         the same network run in other ways
+  boir bench --layers --people 1 --no-start             each layer against its arithmetic and its bytes
   boir bench --people 0 1 10 --rounds 60 --json bench.json --plot bench.svg
 
 Everything is measured in turns, so that ratios hold on a busy machine too; times in milliseconds mean something only on
@@ -39,10 +42,13 @@ a calm one. A person is fed to the person graph whatever its score, so that the 
 onnxruntime, and one OpenVINO graph (padded). It needs the extra boir-sdk[convert].
 
 The dense graph's share of the limit compares it with a convolution that suits the processor, run in the same turns.
+--layers times every layer of both graphs and says what its arithmetic, at the speed of that convolution, or its bytes,
+at the speed of an addition to a map of 9.4 MB, would need.
 
 exit code: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C (nothing is written)"""
 
 PEOPLE = (0, 1, 5, 10, 30)
+SLOWEST = 10  # layers shown; --json has all
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -69,6 +75,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--device", default="CPU", help="OpenVINO device (default: %(default)s)")
     add("--picture", type=Path, metavar="FILE", help="picture to resize (default: a made one of 1280 x 720)")
     add("--against", nargs="+", choices=KINDS, default=[], metavar="KIND", help=f"other ways: {', '.join(KINDS)}")
+    add("--layers", action="store_true", help="time every layer, too (CPU)")
     add("--rounds", type=_positive, default=30, metavar="N", help="calls of each that count (default: %(default)s)")
     add("--no-start", action="store_true", help="don't start processes for start-up time and peak memory")
     add("--json", dest="out", type=Path, metavar="OUT", help="write all of it as JSON")
@@ -84,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         ConfigError: more people than the bundle finds.
         InputError: a file can't be written, or the picture can't be read.
     """
-    from boir_sdk import benchmark, benchmark_plot, bundle, image
+    from boir_sdk import benchmark, benchmark_plot, bundle, image, layer_bench
     from boir_sdk.feeding import Setting, frame
 
     most = bundle.read(args.model).manifest.max_people
@@ -111,15 +118,19 @@ def run(args: argparse.Namespace) -> int:
             going=lambda: not stop.is_set(),
             progress=progress.show,
         )
-    progress.clear()
-    if not results:
-        return INTERRUPTED
+        progress.clear()
+        parts: list[Part] = []
+        if results and args.layers:
+            parts = layer_bench.measure(settings, args.rounds, picture_bgr, going=lambda: not stop.is_set())
+        if not results or (args.layers and not parts):
+            return INTERRUPTED
     machine = {**before, "load_after": benchmark.machine()["load"]}
     report = {
         "machine": machine,
         "rounds": args.rounds,
         "picture": {"height": picture_bgr.shape[0], "width": picture_bgr.shape[1]},
         "results": [dataclasses.asdict(result) for result in results],
+        "layers": [dataclasses.asdict(part) for part in parts],
     }
     if args.out is not None:
         write_atomic(args.out, (json.dumps(report, indent=1) + "\n").encode())
@@ -129,6 +140,8 @@ def run(args: argparse.Namespace) -> int:
     for result in results:
         print(f"\n{benchmark_plot.title(result)}")
         print("\n".join(table(result)))
+    for part in parts:
+        print("\n" + "\n".join(layer_table(part)))
     return 0
 
 
@@ -157,6 +170,28 @@ def table(result: Result) -> Iterator[str]:
         yield f"{kind}, float, 30 people: {spread.median_ms:.1f} ms; {ratios}"
     if result.cold is not None and result.cached is not None:
         yield f"new process to first result: {_start(result.cold)}; with `cache_dir` {_start(result.cached)}"
+
+
+def layer_table(part: Part) -> Iterator[str]:
+    """Word the layers of a graph: by kind, and the slowest."""
+    height, width = part.network
+    share = 100 * part.whole.bound_ms / part.whole.milliseconds
+    yield f"layers of the {part.part} graph, {width} x {height}, {part.setting.precision or 'default precision'}"
+    yield "  ms   bound   share   bound by bytes   layers"
+    for each in (*part.kinds, part.whole):
+        reached = 100 * each.bound_ms / each.milliseconds
+        yield (
+            f"{each.milliseconds:7.2f}{each.bound_ms:7.2f}{reached:6.0f} %{100 * each.by_bytes:11.0f} %"
+            f"      {each.count} {each.kind}"
+        )
+    yield "the slowest:"
+    for layer in part.layers[:SLOWEST]:
+        arithmetic_ms, bytes_ms = roofline.bounds_ms(layer, part.speeds)
+        yield (
+            f"{layer.milliseconds:7.2f}  arithmetic {arithmetic_ms:5.2f}, bytes {bytes_ms:5.2f}"
+            f"  {layer.kind} {layer.precision}  {layer.name}"
+        )
+    yield f"the {part.part} graph reaches {share:.0f} % of what its layers' arithmetic and bytes allow"
 
 
 def _start(start: Start) -> str:
