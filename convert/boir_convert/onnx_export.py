@@ -2,7 +2,8 @@
 
 OpenVINO's bundle stays the product; this file is for other runtimes and a second opinion. Both parts of
 `boir_convert.deploy` are traced as one graph in which the person part always runs on all 30 places, so nothing in it
-depends on how many people there are. Its shapes are static: everything that follows from them is folded away.
+depends on how many people there are. Its shapes are static, and everything that follows from them is folded away,
+unless a free size is asked for.
 
 Tensors by name, K keypoints:
     picture    uint8 [1, H, W, 3]   network picture, BGR, sides multiples of the network's (`boir_sdk.warp` makes it)
@@ -59,6 +60,7 @@ class Request:
         skeleton: keypoint convention; None to tell it from the weights.
         protocol: whose smoothing is built in, and whose suppression the metadata names.
         shape: height and width of the network picture, pixels; None for a square of the preset's default size.
+        free_size: take pictures of any size, sides multiples of the network's; `shape` is traced and checked first.
         flip_test: look at the mirrored picture too, inside the graph.
         score_threshold: people below it are better left out; metadata only, the graph gives everybody.
         keypoint_threshold: keypoints below it are better not drawn; metadata only.
@@ -71,6 +73,7 @@ class Request:
     skeleton: str | None = None
     protocol: ProtocolName = "coco"
     shape: tuple[int, int] | None = None
+    free_size: bool = False
     flip_test: bool = False
     score_threshold: float = 0.1
     keypoint_threshold: float = 0.1
@@ -125,19 +128,26 @@ def export(request: Request, progress: Progress | None = None) -> onnx_check.Agr
     model = load(request.checkpoint, request.preset, request.skeleton)
     shape = _shape(request.shape, model.settings)
     progress.step("tracing")
-    graph = to_onnx(model, protocol.pool_kernel or model.settings.pool_kernel, shape, request.flip_test)
+    kernel = protocol.pool_kernel or model.settings.pool_kernel
+    graph = to_onnx(model, kernel, shape, request.flip_test, free_size=request.free_size)
     progress.step("simplifying")
     graph = simplified(graph)
     describe(graph, model, request, shape)
     data = graph.SerializeToString()
     progress.step("checking in onnxruntime")
-    agreement = onnx_check.check(data, model, shape, request.flip_test, request.protocol)
+    multiple = model.settings.multiple
+    others = ((4 * multiple, 2 * multiple), (2 * multiple, 5 * multiple)) if request.free_size else ()
+    agreement = onnx_check.merged(
+        [onnx_check.check(data, model, each, request.flip_test, request.protocol) for each in (shape, *others)]
+    )
     progress.step("writing")
     write_atomic(request.out, data)
     return agreement
 
 
-def to_onnx(model: BoIR | Nano, kernel: int, shape: tuple[int, int], flip_test: bool) -> onnx.ModelProto:
+def to_onnx(
+    model: BoIR | Nano, kernel: int, shape: tuple[int, int], flip_test: bool, *, free_size: bool = False
+) -> onnx.ModelProto:
     """Trace a network in inference form, not yet simplified.
 
     Args:
@@ -145,6 +155,7 @@ def to_onnx(model: BoIR | Nano, kernel: int, shape: tuple[int, int], flip_test: 
         kernel: smoothing of centre map and heatmaps, cells.
         shape: height and width of the picture, pixels.
         flip_test: add the mirrored view inside the graph.
+        free_size: leave height and width free; `shape` is what is traced.
 
     Raises:
         InferenceError: PyTorch can't export it.
@@ -163,6 +174,7 @@ def to_onnx(model: BoIR | Nano, kernel: int, shape: tuple[int, int], flip_test: 
                 output_names=list(OUTPUTS),
                 opset_version=OPSET,
                 dynamo=False,
+                dynamic_axes={INPUT: {1: "height", 2: "width"}} if free_size else None,
             )
             return onnx.load(str(path))
     except (RuntimeError, torch.onnx.OnnxExporterError) as error:
@@ -172,11 +184,11 @@ def to_onnx(model: BoIR | Nano, kernel: int, shape: tuple[int, int], flip_test: 
 
 
 class _OnnxForms(TorchFunctionMode):
-    """Two calls in the form that ONNX can take, while tracing.
+    """Some calls in the form that ONNX can take, while tracing.
 
     Without the flip test `y[1:].flip(-1)` has no elements, which the exporter can't reshape; put together with the
     rest it is nothing. The norms are written out with the mean taken off first, so that no runtime's own form loses
-    digits (SPEC-model M5.2).
+    digits (SPEC-model M5.2). After an unflatten the exporter takes the traced size for the only one there can be.
     """
 
     def __torch_function__(
@@ -186,6 +198,10 @@ class _OnnxForms(TorchFunctionMode):
         if func is torch.cat:
             tensors, *rest = args
             return func([tensor for tensor in tensors if tensor.numel()], *rest, **kwargs)
+        if func is torch.unflatten:
+            x, dim, sizes = args
+            dim %= x.dim()
+            return x.reshape([*x.shape[:dim], *sizes, *x.shape[dim + 1 :]])
         if func is F.instance_norm:
             x = args[0]
             axes = list(range(2, x.dim()))
@@ -223,8 +239,8 @@ def describe(graph: onnx.ModelProto, model: BoIR | Nano, request: Request, shape
         "multiple": settings.multiple,
         "fit_rule": settings.fit_rule,
         "resample": settings.resample,
-        "height": shape[0],
-        "width": shape[1],
+        "height": "free" if request.free_size else shape[0],
+        "width": "free" if request.free_size else shape[1],
         "max_people": deploy.MAX_PEOPLE,
         "flip_test": request.flip_test,
         "center_threshold": CENTER_THRESHOLD,

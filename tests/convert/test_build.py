@@ -122,6 +122,7 @@ def test_impossible_requests(weights, tmp_path, changes, error, says):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("quick_builds")
 def test_an_existing_bundle_is_kept_unless_told(weights, tmp_path):
     out = tmp_path / "out"
     build(Request(checkpoint=weights, out=out, version="old"))
@@ -166,6 +167,7 @@ def test_a_folder_that_is_no_bundle_is_never_replaced(weights, tmp_path):
     assert (tmp_path / "mine.txt").read_text() == "precious"
 
 
+@pytest.mark.usefixtures("quick_builds")
 def test_a_failure_while_writing_leaves_the_old_bundle(weights, tmp_path, monkeypatch):
     out = tmp_path / "out"
     build(Request(checkpoint=weights, out=out, version="old"))
@@ -229,6 +231,7 @@ def test_card_has_front_matter_and_all_facts(made):
     assert manifest.provenance["checkpoint_sha256"] in text
 
 
+@pytest.mark.usefixtures("quick_builds")
 def test_errors_are_ours(weights, tmp_path):
     with pytest.raises(BoirError, match="does not exist"):
         build(Request(checkpoint=weights, out=tmp_path / "no" / "where"))

@@ -220,6 +220,7 @@ def test_every_form_of_a_checkpoint_is_read(state, tmp_path, form):
         ({"overwrite": False}, InputError, "--overwrite"),
     ],
 )
+@pytest.mark.usefixtures("quick_builds")
 def test_what_cannot_be_built(good, old, unchanged, tmp_path, changes, error, says):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken").mkdir()
@@ -231,6 +232,7 @@ def test_what_cannot_be_built(good, old, unchanged, tmp_path, changes, error, sa
     unchanged()
 
 
+@pytest.mark.usefixtures("quick_builds")
 def test_a_full_disk(good, old, unchanged, capsys):
     """Simulated by a limit on the size of files, which the kernel enforces on OpenVINO's writing too."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -246,6 +248,7 @@ def test_a_full_disk(good, old, unchanged, capsys):
     unchanged()
 
 
+@pytest.mark.usefixtures("quick_builds")
 @pytest.mark.parametrize("place", ["boir_convert.build.export", "boir_convert.writer.ov.save_model"])
 def test_an_interruption_leaves_nothing(good, old, unchanged, monkeypatch, capsys, place):
     def interrupted(*_, **__):
@@ -318,6 +321,7 @@ def test_a_measured_bundle_carries_its_report(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
 
+@pytest.mark.usefixtures("quick_builds")
 def test_errors_are_ours(good, tmp_path, monkeypatch):
     monkeypatch.setattr(
         writer.tempfile, "mkdtemp", lambda **_: (_ for _ in ()).throw(OSError(28, "No space left on device"))

@@ -99,9 +99,26 @@ def test_other_networks_agree(nano, preset, flip):
         model, shape = build_model("w32", "coco17").eval(), (64, 128)
         torch.nn.init.normal_(model.kpt_head.heatmap_conv.weight, std=0.3)
         torch.nn.init.constant_(model.multihead.center_head.head[1].bias, -1.0)
-    graph = onnx_export.simplified(onnx_export.to_onnx(model, 3, shape, flip))
-    agreement = onnx_check.check(graph.SerializeToString(), model, shape, flip, "coco")
-    assert agreement.people > 0
+    graph = onnx_export.simplified(onnx_export.to_onnx(model, 3, shape, flip, free_size=preset == "w32"))
+    for size in (shape, shape[::-1])[: 1 + (preset == "w32")]:
+        assert onnx_check.check(graph.SerializeToString(), model, size, flip, "coco").people > 0
+
+
+def test_one_file_of_free_size_agrees_at_every_size(tmp_path, nano):
+    """Also at a panorama, where people are searched for in larger windows (SPEC-model M4.5)."""
+    out = tmp_path / "any.onnx"
+    agreement = export(Request(WEIGHTS, out, shape=SHAPE, free_size=True))
+    assert (agreement.pictures, agreement.score < onnx_check.SCORE_TOLERANCE) == (6, True)
+    graph = onnx.load(out)
+    (picture,) = graph.graph.input
+    assert [dim.dim_param or dim.dim_value for dim in picture.type.tensor_type.shape.dim] == [1, "height", "width", 3]
+    said = {entry.key: entry.value for entry in graph.metadata_props}
+    assert (said["boir.height"], said["boir.width"]) == ("free", "free")
+    data = out.read_bytes()
+    for shape in ((64, 64), (192, 256), (64, 1600)):
+        agreement = onnx_check.check(data, nano, shape, False, "coco")
+        assert agreement.people > 0
+        assert agreement.score <= onnx_check.SCORE_TOLERANCE
 
 
 def smallest_fixture():

@@ -36,6 +36,12 @@ def model():
 
 
 @pytest.fixture(scope="module")
+def dense(model):
+    """Its dense graph, which no test may change."""
+    return export(model, 3)[0]
+
+
+@pytest.fixture(scope="module")
 def pictures(model):
     return list(calibration.pictures(calibration.choose(DEMO, 1, (96,)), model.settings)) * 2
 
@@ -54,8 +60,7 @@ def block_means(model, pictures):
     return found, maps
 
 
-def test_centring_takes_the_means_off_and_changes_nothing(model, pictures):
-    dense, _ = export(model, 3)
+def test_centring_takes_the_means_off_and_changes_nothing(model, dense, pictures):
     constants = [node.data.copy() for node in dense.get_ordered_ops() if node.get_type_name() == "Constant"]
     other = centred(model, pictures)
     before, maps = block_means(model, pictures)
@@ -75,8 +80,7 @@ def quantisable(name):
     return any(f".blocks.{index}." in name for index in range(2, 17)) or ".tail/" in name
 
 
-def test_what_stays_in_float_is_found_in_the_graph(model):
-    dense, _ = export(model, 3)
+def test_what_stays_in_float_is_found_in_the_graph(dense):
     names = float_operations(dense, ISLANDS["nano"])
     kinds = {node.get_friendly_name(): node.get_type_name() for node in dense.get_ordered_ops()}
     convolutions = {name for name, kind in kinds.items() if kind in ("Convolution", "GroupConvolution")}
@@ -88,8 +92,7 @@ def test_what_stays_in_float_is_found_in_the_graph(model):
             float_operations(dense, islands)
 
 
-def test_the_graph_is_quantised_where_it_should_be_and_takes_any_size(model, pictures, caplog):
-    dense, _ = export(model, 3)
+def test_the_graph_is_quantised_where_it_should_be_and_takes_any_size(dense, pictures, caplog):
     quantised = quantise(dense, pictures, ISLANDS["nano"])
     logging.getLogger("somebody.else").warning("still heard")
     assert "still heard" in caplog.text

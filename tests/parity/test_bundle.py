@@ -47,10 +47,14 @@ def test_picture(case, bundle_of):
     folder = bundle_of(record["preset"], record["skeleton"], record["weights_salt"], record["protocol"])
     flip, size = record["flip"], record["input_size"]
     with PoseEstimator(folder, size=size, precision="fp32", flip_test=flip, score_threshold=0.0, threads=2) as made:
-        found = everybody(made, resized, flip=flip)
+        calls = overheard(made)
         picture = recipe().recipe_image(record["image_height"], record["image_width"], record["image_salt"])
         poses = made(np.ascontiguousarray(picture[:, :, ::-1]))
         assert made.info["precision"]["effective"] == "f32"
+    ((views, asked, found),) = calls
+    assert asked == {"max_people": 30, "threshold": 0.01}
+    expected = resized[None, :, :, ::-1]
+    np.testing.assert_array_equal(views, np.concatenate([expected, expected[:, :, ::-1]]) if flip else expected)
     if record["people"] == 0:
         assert found.keypoints.shape == (0, len(poses.skeleton), 3)
         assert len(found.center_scores) == len(poses) == 0
@@ -68,12 +72,17 @@ def test_few_keypoints_are_left_out():
     assert np.mean(gaps <= TIE) <= MOST_SKIPPED
 
 
-def everybody(estimator, resized, *, flip):
-    """Everybody whom the graphs find on a network picture, before suppression."""
-    views = resized[None, :, :, ::-1]
-    if flip:
-        views = np.concatenate([views, views[:, :, ::-1]])
-    return estimator._runtime.infer(np.ascontiguousarray(views), max_people=30, threshold=0.01)
+def overheard(estimator):
+    """A list that fills with what the graphs are given from now on, and with everybody they find, unsuppressed."""
+    calls, infer = [], estimator._runtime.infer
+
+    def listening(views, **asked):
+        found = infer(views, **asked)
+        calls.append((views.copy(), asked, found))
+        return found
+
+    estimator._runtime.infer = listening
+    return calls
 
 
 def check_people(found, want):

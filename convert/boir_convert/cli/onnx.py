@@ -11,8 +11,8 @@ from boir_sdk.errors import ConfigError
 
 _DESCRIPTION = """\
 Export a checkpoint as one ONNX file with the whole of inference inside, for runtimes other than OpenVINO and as a
-second opinion: a network picture of fixed size in (uint8 BGR [1, H, W, 3], made by boir_sdk.warp), the 30 best people
-out.
+second opinion: a network picture in (uint8 BGR [1, H, W, 3], made by boir_sdk.warp; of one fixed size, or of any with
+--free-size), the 30 best people out.
 
   centers    [30, 3]      centre score, y, x in cells of 4 pixels, the best first
   keypoints  [30, K, 3]   x, y in pixels of the network picture, and the keypoint's score
@@ -25,6 +25,7 @@ doubles and the way back to the picture are left to you: boir_sdk.oks.suppress, 
 example:
   boir-convert onnx --checkpoint nano.safetensors --out nano.onnx
   boir-convert onnx --checkpoint w32.pth.tar --size 512 768 --flip-test --out w32.onnx
+  boir-convert onnx --checkpoint nano.safetensors --free-size --out any-size.onnx
 """
 
 
@@ -43,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="N",
         help="network picture of N x N pixels, or HEIGHT WIDTH; default: the preset's default size, square",
+    )
+    parser.add_argument(
+        "--free-size",
+        action="store_true",
+        help="one file for pictures of every size (sides as boir_sdk.warp makes them); --size is only checked first",
     )
     parser.add_argument("--flip-test", action="store_true", help="look at the mirrored picture too, inside the graph")
     parser.add_argument("--score-threshold", type=float, default=0.1, help="for the metadata (%(default)s)")
@@ -68,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         skeleton=arguments.skeleton,
         protocol=arguments.protocol,
         shape=_shape(arguments.size),
+        free_size=arguments.free_size,
         flip_test=arguments.flip_test,
         score_threshold=arguments.score_threshold,
         keypoint_threshold=arguments.keypoint_threshold,
