@@ -17,7 +17,7 @@ from pathlib import Path
 import openvino as ov
 
 from boir_convert import facts, selftest
-from boir_sdk import bundle, manifest
+from boir_sdk import bundle, durable, manifest
 from boir_sdk.errors import BundleError, InputError
 from boir_sdk.manifest import FileEntry, Manifest
 from boir_train.subject import sha256_of
@@ -102,6 +102,7 @@ def folder(out: Path) -> Iterator[Path]:
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         yield work
         work.chmod(0o755)
+        durable.sync_tree(work)
         _replace(work, out)
     except OSError as error:
         raise InputError(f"can't write {out}: {error.strerror or error}") from error
@@ -156,7 +157,14 @@ def _entry(path: Path) -> FileEntry:
 
 
 def _replace(work: Path, out: Path) -> None:
-    """Rename into place; an older bundle steps aside first and comes back if that fails."""
+    """Rename into place.
+
+    An older bundle changes places with it at once; where the system can't do that, it steps aside first and comes back
+    if the rename fails.
+    """
+    if out.exists() and durable.exchange(work, out):
+        durable.sync_folder(out.parent)
+        return
     aside = out.with_name(f".{out.name}-old-{os.getpid()}")
     if out.exists():
         out.rename(aside)
@@ -166,4 +174,5 @@ def _replace(work: Path, out: Path) -> None:
         if aside.exists():
             aside.rename(out)
         raise
+    durable.sync_folder(out.parent)
     shutil.rmtree(aside, ignore_errors=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boir_sdk.errors import InputError
+from boir_sdk.stream.redact import redact
 
 PICTURE_ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 """Endings looked for in folders and globs; a file named outright may have any."""
@@ -60,19 +61,19 @@ def _expand(argument: str, *, recursive: bool) -> list[tuple[Path, Path]]:
         found = [(p, p.relative_to(path)) for p in _in_folder(path, recursive=recursive)]
         if not found:
             hint = "" if recursive else " (--recursive looks into the folders below it)"
-            raise InputError(f"no picture in the folder {argument}{hint}; endings: {' '.join(PICTURE_ENDINGS)}")
+            raise InputError(f"no picture in the folder {redact(argument)}{hint}; endings: {' '.join(PICTURE_ENDINGS)}")
         return found
     if path.exists():
         return [(path, Path(path.name))]
     if not glob.has_magic(argument):
         raise InputError(
-            f"{argument} doesn't exist: give a picture, a folder or a quoted pattern such as 'shots/*.jpg'"
+            f"{redact(argument)} doesn't exist: give a picture, a folder or a quoted pattern such as 'shots/*.jpg'"
         )
     base = _fixed_part(path)
     matches = sorted(Path(match) for match in glob.glob(argument, recursive=True))  # noqa: PTH207 - takes any pattern
     found = [(p, p.relative_to(base)) for p in matches if p.is_file() and p.suffix.lower() in PICTURE_ENDINGS]
     if not found:
-        raise InputError(f"no picture matches the pattern {argument}; endings: {' '.join(PICTURE_ENDINGS)}")
+        raise InputError(f"no picture matches the pattern {redact(argument)}; endings: {' '.join(PICTURE_ENDINGS)}")
     return found
 
 

@@ -7,12 +7,14 @@ by two threads, so each caller takes a `_Lane`, a dense request and person reque
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import queue
 import threading
 import time
-from collections import OrderedDict
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -124,6 +126,42 @@ class _Lane:
         return request
 
 
+class _Lanes:
+    """The lanes of a shape, given out in the order in which callers came: otherwise one of many may wait for ever."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free: list[_Lane | None] = [None] * LANES  # made when first taken
+        self._waiting: deque[queue.SimpleQueue[_Lane | None]] = deque()
+
+    def take(self) -> _Lane | None:
+        place: queue.SimpleQueue[_Lane | None] = queue.SimpleQueue()
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            self._waiting.append(place)
+        try:
+            return place.get(timeout=TIMEOUT_S)
+        except BaseException:
+            with self._lock:
+                given = place not in self._waiting
+                if not given:
+                    self._waiting.remove(place)
+            if given:  # in the very last moment
+                self.give(place.get())
+            raise
+
+    def give(self, lane: _Lane | None) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().put(lane)
+            else:
+                self._free.append(lane)
+
+    def idle(self) -> bool:
+        return len(self._free) == LANES
+
+
 class _Shape:
     """Both graphs compiled for one picture shape, and their lanes."""
 
@@ -134,14 +172,12 @@ class _Shape:
         self.dense = runtime._compile(dense)
         self._persons: dict[int, ov.CompiledModel] = {}
         self._lock = threading.Lock()
-        self._free: queue.LifoQueue[_Lane | None] = queue.LifoQueue()
-        for _ in range(LANES):
-            self._free.put(None)  # made when first taken
+        self._lanes = _Lanes()
 
     @contextmanager
     def lane(self) -> Iterator[_Lane]:
         try:
-            lane = self._free.get(timeout=TIMEOUT_S)
+            lane = self._lanes.take()
         except queue.Empty:
             raise InferenceError(
                 f"no inference request became free within {TIMEOUT_S:g} s: fewer threads should call this estimator"
@@ -150,7 +186,7 @@ class _Shape:
             lane = lane or _Lane(self.dense)
             yield lane
         finally:
-            self._free.put(lane)
+            self._lanes.give(lane)
 
     def person(self, batch: int) -> ov.CompiledModel:
         with self._lock:
@@ -162,7 +198,7 @@ class _Shape:
 
     def rest(self) -> None:
         """Give back the memory between layers, if no picture is at work; the next picture takes it again."""
-        if self._free.qsize() < LANES:
+        if not self._lanes.idle():
             return
         with self._lock, suppress(RuntimeError):  # OpenVINO's word for a request that began just now
             for graph in (self.dense, *self._persons.values()):
@@ -190,8 +226,11 @@ class Runtime:
 
         Raises:
             InputError: the bundle doesn't have the precision.
-            InferenceError: the device isn't there or can't do the precision.
+            InferenceError: the device isn't there or can't do the precision, or OpenVINO was used before a fork.
         """
+        if _started_in not in (None, os.getpid()):
+            raise InferenceError(f"an estimator was made before the process forked, and {_NO_FORK}")
+        _remember_start()
         self.bundle, self.options = bundle, options
         self._joints = len(get_skeleton(bundle.manifest.skeleton))
         self._weights, hint = _weights_and_hint(bundle, options)
@@ -208,6 +247,7 @@ class Runtime:
         self._pid = os.getpid()
         self._closed = False
         self._effective: str | None = None
+        _living.add(self)
 
     def infer(self, picture: NDArray[np.uint8], *, max_people: int, threshold: float) -> Found:
         """Run both graphs on one picture.
@@ -220,7 +260,6 @@ class Runtime:
         Raises:
             InferenceError: closed, called after a fork, no request became free, or OpenVINO failed.
         """
-        self._check_alive()
         shape = self._shape(picture.shape[1], picture.shape[2])
         with shape.lane() as lane:
             try:
@@ -278,8 +317,22 @@ class Runtime:
         compiled = {"dense": shape.dense, "person": shape.person(1)}
         return {part: arithmetic.multiply_adds(models[part], compiled[part]) for part in models}
 
+    def watched(self, height: int, width: int) -> dict[str, ov.CompiledModel]:
+        """Compile both graphs once more for a network picture (the person graph for one person), with layer times on.
+
+        Raises:
+            InferenceError: as for `infer`.
+        """
+        shape = self._shape(height, width)
+        models = {part: self._read(part) for part in ("dense", "person")}
+        models["dense"].reshape({"picture": [self.options.views, height, width, 3]})
+        models["person"].reshape(dict(shape._person_shapes(models["person"], 1)))
+        return {part: self._compile(model, PERF_COUNT=True) for part, model in models.items()}
+
     def close(self) -> None:
-        """Let go of every compiled graph; calls in flight finish, later ones fail."""
+        """Let go of every compiled graph; calls in flight finish, later ones fail. After a fork nothing is let go."""
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             self._closed = True
             self._shapes.clear()
@@ -288,12 +341,10 @@ class Runtime:
         if self._closed:
             raise InferenceError("this estimator was closed: make a new one")
         if os.getpid() != self._pid:
-            raise InferenceError(
-                "this estimator was made before the process forked, and OpenVINO doesn't survive a fork: "
-                "make the estimator in the child, or start processes with the 'spawn' method"
-            )
+            raise InferenceError(f"this estimator was made before the process forked, and {_NO_FORK}")
 
     def _shape(self, height: int, width: int) -> _Shape:
+        self._check_alive()  # before the lock: after a fork it may be held by a thread that isn't there
         with self._lock:
             self._check_alive()
             key = (height, width)
@@ -313,19 +364,43 @@ class Runtime:
         path = self.bundle.graph(self._weights, part)
         try:
             return self._core.read_model(path)
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeDecodeError) as error:  # the second when its own message isn't text
             raise InferenceError(f"OpenVINO {ov.__version__} can't read {path}: {error}") from error
 
-    def _compile(self, model: ov.Model) -> ov.CompiledModel:
+    def _compile(self, model: ov.Model, **more: Any) -> ov.CompiledModel:
         _drop_idle_means(model)
         try:
             with signal_stack.preserved():
-                compiled = self._core.compile_model(model, self.options.device, self._config)
+                compiled = self._core.compile_model(model, self.options.device, {**self._config, **more})
         except RuntimeError as error:
             what = f"{self.bundle.manifest.name} for {self.options.device}"
             raise InferenceError(f"OpenVINO {ov.__version__} can't compile {what}: {error}") from error
         process_memory.give_back()  # some MB a graph
         return compiled
+
+
+_NO_FORK = (
+    "OpenVINO doesn't survive a fork: start processes with the 'spawn' method, or make no estimator before the fork"
+)
+_started_in: int | None = None  # the process whose threads OpenVINO has; in a forked child it would wait for them
+
+
+def _remember_start() -> None:
+    global _started_in
+    _started_in = os.getpid()
+
+
+_living: weakref.WeakSet[Runtime] = weakref.WeakSet()
+
+
+def _never_take_apart() -> None:
+    """In a forked child: OpenVINO's threads aren't there, so an end of its objects would wait for them for ever."""
+    for inherited in list(_living):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_never_take_apart)
 
 
 def _weights_and_hint(bundle: Bundle, options: Options) -> tuple[str, str]:
@@ -366,34 +441,6 @@ def _drop_idle_means(model: ov.Model) -> None:
             shape = np.array(list(after.to_shape()), dtype=np.int64)
             same = ov.opset1.reshape(operation.input_value(0), shape, special_zero=False)
             operation.output(0).replace(same.output(0))
-
-
-def convolution(threads: int | None, *, eight_bits: bool) -> tuple[Callable[[], Any], int]:
-    """Compile the convolution whose speed a network's is measured by: 3 x 3, 256 to 256 channels, 48 x 48 cells, CPU.
-
-    Args:
-        threads: of the CPU; None for OpenVINO's choice.
-        eight_bits: quantised to 8 bits on both sides, instead of float32.
-
-    Returns:
-        A function that runs it once, and its multiply-adds.
-    """
-    ops, generator, side, channels = ov.opset1, np.random.default_rng(0), 48, 256
-    picture = ops.parameter([1, channels, side, side], np.float32)
-    weights = ops.constant(generator.uniform(-1, 1, (channels, channels, 3, 3)).astype(np.float32))
-    data, filters = picture, weights
-    if eight_bits:
-        low, high = (ops.constant(np.full((1, 1, 1, 1), limit, dtype=np.float32)) for limit in (-1, 1))
-        data = ops.fake_quantize(picture, low, high, low, high, 256)
-        filters = ops.fake_quantize(weights, low, high, low, high, 255)
-    model = ov.Model([ops.convolution(data, filters, [1, 1], [1, 1], [1, 1], [1, 1])], [picture])
-    config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    if threads is not None:
-        config["INFERENCE_NUM_THREADS"] = threads
-    with signal_stack.preserved():
-        request = ov.Core().compile_model(model, "CPU", config).create_infer_request()
-    request.input_tensors[0].data[:] = generator.uniform(-1, 1, tuple(picture.shape)).astype(np.float32)
-    return request.infer, side * side * channels * channels * 9
 
 
 def effective_precision(compiled: ov.CompiledModel) -> str:

@@ -182,7 +182,7 @@ def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError("no space left")
 
-    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    monkeypatch.setattr(safetensors.torch, "save", full)
     with pytest.raises(InputError, match="no space"):
         checkpoint.save(tmp_path / "x.safetensors", {"x": torch.zeros(1)})
     assert list(tmp_path.iterdir()) == []

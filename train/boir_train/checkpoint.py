@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from boir_sdk import durable
-from boir_sdk.errors import CheckpointError, InputError
+from boir_sdk.errors import CheckpointError
 
 State = dict[str, Tensor]
 
@@ -227,10 +227,8 @@ def save(
         # a copy: safetensors refuses tensors that share memory
         out[name] = stored.clone(memory_format=torch.contiguous_format)
     with durable.writing(path) as temporary:
-        try:
-            safetensors.torch.save_file(out, temporary, metadata=dict(metadata or {}))
-        except safetensors.SafetensorError as error:
-            raise InputError(f"can't write {path}: {error}") from error
+        # Not `save_file`, which has a temporary file of its own that nobody would know when the process is killed.
+        temporary.write_bytes(safetensors.torch.save(out, metadata=dict(metadata or {})))
 
 
 def _kind(path: Path) -> str:
@@ -277,7 +275,7 @@ def _check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, RuntimeError) as error:
         raise CheckpointError(f"{path}: a damaged PyTorch file; is the copy complete? ({error})") from error
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
@@ -347,7 +345,7 @@ def _fill(model: nn.Module, state: State, path: Path, *, fresh: tuple[str, ...])
     extra = [name for name in state if name not in own]
     dropped = [name for name in extra if name.startswith(AUXILIARY + LEFTOVERS)]
     unknown = sorted(set(extra) - set(dropped))
-    counters = [name for name in own if name.endswith(COUNTER) and name not in state]
+    counters = [name for name in own if name.endswith(COUNTER) and name not in state and name not in fresh]
     missing = [name for name in own if name not in state and name not in counters and name not in fresh]
     problems = []
     if missing:

@@ -373,10 +373,10 @@ def _check(config: Config) -> None:
         if size <= 0 or size % 32:
             raise ConfigError(f"data.sizes must be positive multiples of 32, not {size}")
     if config.model.skeleton not in SKELETONS:
-        raise ConfigError(f"model.skeleton must be one of {', '.join(SKELETONS)}, not {config.model.skeleton!r}")
+        raise ConfigError(f"model.skeleton must be one of {', '.join(SKELETONS)}, not {shown(config.model.skeleton)}")
     unknown = set(config.data.absent) - set(SKELETONS[config.model.skeleton].keypoints)
     if unknown:
-        raise ConfigError(f"data.absent: {min(unknown)!r} is no keypoint of {config.model.skeleton}")
+        raise ConfigError(f"data.absent: {shown(min(unknown))} is no keypoint of {config.model.skeleton}")
     reach = config.data.reach
     if reach and not (len(reach) == 2 and 0 <= reach[0] < reach[1]):
         raise ConfigError(f"data.reach must be two sizes, the smaller first, not {list(reach)}")
@@ -390,7 +390,8 @@ def _check(config: Config) -> None:
     if not 0 <= config.optim.ema < 1:
         raise ConfigError(f"optim.ema is a decay in [0, 1), not {config.optim.ema}")
     if (config.model.start == "scratch") != (config.model.weights is None):
-        raise ConfigError(f"model.start {config.model.start!r} and model.weights {config.model.weights!r} contradict")
+        weights = shown(config.model.weights)
+        raise ConfigError(f"model.start {config.model.start!r} and model.weights {weights} contradict")
     files = bool(config.eval.annotations and config.eval.images)
     if config.eval.every and files == bool(config.eval.hold_out):
         raise ConfigError("eval.every needs either eval.annotations with eval.images, or eval.hold_out")

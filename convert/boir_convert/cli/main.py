@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from boir_sdk import __version__
+from boir_sdk.cli import interrupt
 from boir_sdk.errors import BoirError
 
 _DESCRIPTION = """\
@@ -33,6 +34,12 @@ _COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns 0 done, 1 an error that was explained, 2 wrong usage, 130 interrupted."""
+    return interrupt.command(
+        lambda: _run(argv), "boir-convert: interrupted, nothing was written", whole_process=argv is None
+    )
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         "boir-convert", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -51,9 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(json.dumps({"error": {"code": error.code, "message": str(error)}}))
         print(f"boir-convert: error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("boir-convert: interrupted, nothing was written", file=sys.stderr)
-        return 130
+    except OSError as error:  # a file that nobody foresaw to be unreadable or unwritable
+        print(f"boir-convert: error: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from boir_sdk import durable
 from boir_sdk.errors import DataError, InputError
 
 
@@ -20,33 +20,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         InputError: the place can't be written (read-only, full, name too long, a folder in the way).
     """
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # the place itself may be the trouble (its folder is a file): then nothing was made
-            temporary.unlink(missing_ok=True)
-        raise InputError(f"can't write {path}: {error.strerror or error}") from error
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut where the system lets a folder be synced (Windows doesn't)."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        return
-    finally:
-        os.close(handle)
+    with durable.writing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

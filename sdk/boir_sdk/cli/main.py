@@ -10,9 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from boir_sdk import __version__
-from boir_sdk.cli import bench, doctor, info, predict, stream, text
-from boir_sdk.cli.interrupt import INTERRUPTED
-from boir_sdk.errors import BoirError
+from boir_sdk.cli import interrupt
+from boir_sdk.errors import BoirError, InstallError
 
 EPILOG = """examples:
   boir predict people.jpg --overlay people-poses.jpg    find the people, draw them
@@ -27,6 +26,9 @@ EPILOG = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of all commands."""
+    # Here, where a signal is answered already: at the top of this file it would end in a traceback.
+    from boir_sdk.cli import bench, doctor, info, predict, stream
+
     top = argparse.ArgumentParser(
         prog="boir",
         description="Multi-person 2D pose estimation on OpenVINO.",
@@ -50,6 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments; None takes the process's.
     """
+    return interrupt.command(lambda: _run(argv), "boir: stopped", whole_process=argv is None)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     for printed in (sys.stdout, sys.stderr):
         if isinstance(printed, io.TextIOWrapper):  # a file name that isn't UTF-8 is printed, not a reason to die
             printed.reconfigure(errors="backslashreplace")
@@ -62,9 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _debug():
             raise
         return _fail(error, error.code, as_json=args.json)
-    except KeyboardInterrupt:
-        print("boir: stopped", file=sys.stderr)
-        return INTERRUPTED
+    except ImportError as error:
+        if _debug():
+            raise
+        note = f"a library that boir-sdk needs can't be loaded ({error}): `boir doctor` says what to do"
+        return _fail(InstallError(note), InstallError.code, as_json=args.json)
     except BrokenPipeError:
         # The reader (`| head`) has gone: nothing more can be said to it, also not at the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -84,6 +92,8 @@ def _fail(error: Exception, code: str, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"code": code, "message": str(error)}))
     else:
+        from boir_sdk.cli import text
+
         print(text.error(error), file=sys.stderr)
     return 1
 

@@ -29,7 +29,7 @@ def targets(target: Path, sources: Sequence[Source]) -> dict[int, Path]:
     Raises:
         ConfigError: one file for several pictures, or an overlay would replace a picture it is made from.
     """
-    as_file = target.suffix.lower() in PICTURE_ENDINGS and not target.is_dir()
+    as_file = target.suffix.lower() in PICTURE_ENDINGS and not os.path.isdir(target)  # noqa: PTH112 - which no name is too long for
     if as_file and len(sources) > 1:
         raise ConfigError(f"--overlay {target} is one file but there are {len(sources)} pictures: give a folder")
     places: dict[int, Path] = {}

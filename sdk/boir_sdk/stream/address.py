@@ -32,7 +32,7 @@ class Address:
     scheme: str
     host: str
     port: int
-    path: str
+    path: str = field(repr=False)  # its query may hold a token
     user: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
 

@@ -151,12 +151,17 @@ class Dispatcher:
         """Whether one more frame of a source fits.
 
         Under `all` one finished result waits while the workers are busy. Under `latest` a frame must not grow old: one
-        of a source at a time, only when a worker is free, and only while somebody waits for it or is about to.
+        of a source at a time, only when a worker is free, and only while somebody waits for it or is about to. A worker
+        becomes free for it because a source under `all` takes no place in advance while such a frame waits.
         """
         taken = [job.lane for job in self._jobs if job.inferred is not None]
-        if self._inboxes[lane].policy == "all":
-            return len(taken) <= self._workers
         prompt = self._waiting or self._away_s <= self._infer_s + _SLACK_S
+        if self._inboxes[lane].policy == "all":
+            due = prompt and any(
+                inbox.policy == "latest" and number not in taken and inbox.frames
+                for number, inbox in enumerate(self._inboxes)
+            )
+            return len(taken) < self._workers + (not due)
         return prompt and len(taken) < self._workers and lane not in taken
 
     def _leave_out_stale(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import weakref
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
 
-from boir_sdk.errors import InputError
+from boir_sdk.errors import InferenceError, InputError
 from boir_sdk.poses import Poses
 from boir_sdk.skeleton import Skeleton
 from boir_sdk.stream.capture import Capture
@@ -155,13 +156,19 @@ class Stream:
         self._dispatcher = Dispatcher(infer, [lane.inbox for lane in self._lanes], workers)
         self._captures = [Capture(lane.source, lane.inbox, limits, self._dispatcher.fill) for lane in self._lanes]
         # The threads know nothing of this object, so letting go of it ends them too.
-        self._let_go = weakref.finalize(self, _let_go, self._captures, self._dispatcher)
+        self._let_go = weakref.finalize(self, _let_go, self._captures, self._dispatcher, os.getpid())
+        self._pid = os.getpid()
         self._close_s = limits.close_s
 
     def __iter__(self) -> Stream:
         return self
 
     def __next__(self) -> StreamResult:
+        if os.getpid() != self._pid:
+            raise InferenceError(
+                "this stream was opened before the process forked, and its threads are not in the child: use "
+                "the 'spawn' method"
+            )
         try:
             while not self._stop.is_set():
                 job = self._dispatcher.fetch(_POLL_S)
@@ -201,6 +208,8 @@ class Stream:
 
         Takes at most `Limits.close_s` and the inference at hand, unless an iterable of the caller's own doesn't return.
         """
+        if os.getpid() != self._pid:
+            return  # threads and sources belong to the process that forked, and a lock of theirs may be held for ever
         self._stop.set()
         self._let_go()
         self._dispatcher.join()
@@ -216,8 +225,10 @@ class Stream:
         self.close()
 
 
-def _let_go(captures: Sequence[Capture], dispatcher: Dispatcher) -> None:
+def _let_go(captures: Sequence[Capture], dispatcher: Dispatcher, pid: int) -> None:
     """Let every thread end; waits for none, since the garbage collector may call this in one of them."""
+    if os.getpid() != pid:
+        return
     for capture in captures:
         capture.stop()
     dispatcher.stop()

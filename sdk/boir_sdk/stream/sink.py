@@ -30,6 +30,9 @@ class Sink(Protocol):
     def write(self, result: StreamResult) -> None:
         """Take one result.
 
+        Args:
+            result: the next one of the stream.
+
         Raises:
             InputError: it can't be written (the disk is full, the folder is gone).
         """

@@ -23,6 +23,9 @@ class CocoSink:
     def __init__(self, path: str | Path) -> None:
         """Open both files.
 
+        Args:
+            path: of the results; ends in .json.
+
         Raises:
             InputError: nothing can be written there.
         """
@@ -39,6 +42,9 @@ class CocoSink:
 
     def write(self, result: StreamResult) -> None:
         """File the people of one frame; an event without a frame is passed over.
+
+        Args:
+            result: the next one of the stream.
 
         Raises:
             InputError: the frame is of another source, or its number was there already; or the disk is full.

@@ -63,6 +63,9 @@ class JsonLinesSink:
     def write(self, result: StreamResult) -> None:
         """Add one line.
 
+        Args:
+            result: the next one of the stream.
+
         Raises:
             InputError: the disk is full or the file can't be written any more; it ends with a whole line.
             BrokenPipeError: nobody reads standard output any more.

@@ -73,6 +73,9 @@ class VideoSink:
     def write(self, result: StreamResult) -> None:
         """Draw one frame and write it; an event without a frame is passed over.
 
+        Args:
+            result: the next one of the stream.
+
         Raises:
             InputError: OpenCV can't write such a video.
         """

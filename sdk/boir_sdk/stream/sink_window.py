@@ -44,7 +44,11 @@ class WindowSink:
             raise InputError(f"can't open a window: {' '.join(str(error).split())[:200]}; {_INSTEAD}") from error
 
     def write(self, result: StreamResult) -> None:
-        """Show one frame; an event without a frame only keeps the window alive."""
+        """Show one frame; an event without a frame only keeps the window alive.
+
+        Args:
+            result: the next one of the stream.
+        """
         if self.closed:
             return
         if result.frame is not None:

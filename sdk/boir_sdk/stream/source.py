@@ -82,6 +82,9 @@ def open_source(source: Any, limits: Limits | None = None) -> Source:
             `(time_s, picture)`; or a `Source`.
         limits: time limits of live sources; None for the defaults.
 
+    Returns:
+        A source that nobody has opened yet; a `Source` that was given comes back as it is.
+
     Raises:
         InputError: there is no such file, it isn't one of these, or a variable isn't set.
     """

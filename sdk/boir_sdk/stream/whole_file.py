@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
+from boir_sdk import durable
 from boir_sdk.errors import InputError
 
 
@@ -24,7 +24,7 @@ class WholeFile:
             InputError: nothing can be written there.
         """
         self.path = path
-        self.temporary = path.with_name(f".{path.stem[:180]}.{os.getpid()}.tmp{path.suffix}")
+        self.temporary = durable.temporary_for(path, path.suffix)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
@@ -40,13 +40,10 @@ class WholeFile:
             InputError: that failed; the temporary file is gone.
         """
         try:
-            with self.temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            self.temporary.replace(self.path)
+            durable.replace(self.temporary, self.path)
         except OSError as error:
             self.discard()
             raise self.error(error) from error
-        _sync_folder(self.path.parent)
 
     def discard(self) -> None:
         """Remove the temporary file."""
@@ -56,13 +53,3 @@ class WholeFile:
     def error(self, problem: OSError) -> InputError:
         """Word what the system said about this file."""
         return InputError(f"can't write {self.path}: {problem.strerror or problem}")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power cut where the system lets a folder be synced (Windows doesn't)."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -185,10 +185,10 @@ def _annotations(
         except DataError as error:
             problems.append(str(error))
             continue
-        name = f"{path}: annotation {str(entry.get('id', 'without id'))[:100]}"
+        name = f"{path}: annotation {datasets.label(entry.get('id', 'without id'))}"
         if type(entry["image_id"]) is not int or entry["image_id"] not in images:
             problems.append(
-                f"{name} names image id {str(entry['image_id'])[:100]}, which isn't among the usable images"
+                f"{name} names image id {datasets.label(entry['image_id'])}, which isn't among the usable images"
             )
         elif type(entry["num_keypoints"]) is not int or entry["iscrowd"] not in (0, 1):
             problems.append(f"{name} must have a whole num_keypoints, and 0 or 1 as iscrowd")
@@ -200,7 +200,7 @@ def _annotations(
             problems.append(f"{path}: the segmentation of {name.removeprefix(f'{path}: ')} {region}")
         else:
             usable.append(entry)
-    counts = Counter(str(entry["id"]) for entry in usable if "id" in entry)
+    counts = Counter(datasets.label(entry["id"]) for entry in usable if "id" in entry)
     problems += [f"{path}: annotation id {value} occurs {n} times" for value, n in counts.items() if n > 1]
     return usable, problems
 
