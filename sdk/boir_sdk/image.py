@@ -113,6 +113,11 @@ def _decode(data: bytes, what: str, max_pixels: int, exif: bool) -> NDArray[np.u
         _check_pixels(*size, what, max_pixels)
     if image_header.is_cut(data):
         raise InputError(f"{what} is damaged: it ends before the picture does; copy or download it again")
+    if size is None:  # how much memory it would take isn't known, so it isn't tried
+        raise InputError(
+            f"{what} isn't a picture that can be decoded, or its header is damaged: "
+            "give a JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, JPEG 2000, Netpbm or Sun raster file"
+        )
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH  # three channels, but 16 bits stay 16 bits
     if not exif:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
@@ -121,8 +126,7 @@ def _decode(data: bytes, what: str, max_pixels: int, exif: bool) -> NDArray[np.u
     except cv2.error as error:
         raise InputError(f"{what} can't be decoded: {_last_line(error)}") from error
     if decoded is None:
-        problem = "is damaged: copy or download it again" if size is not None else "isn't a picture that can be decoded"
-        raise InputError(f"{what} {problem}")
+        raise InputError(f"{what} is damaged, or of a kind this OpenCV wasn't built for: copy or download it again")
     return _from_array(decoded, what, max_pixels)
 
 
@@ -140,13 +144,10 @@ def _from_pillow(picture: Any, max_pixels: int, exif: bool) -> NDArray[np.uint8]
             raise InputError(f"{what}: expected integer pixels, got float32: convert it to mode L or RGB")
         else:
             array = np.asarray(picture.convert("RGB"))[:, :, ::-1]
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        TypeError,
-    ) as error:  # what Pillow raises for damaged files, loaded only now
-        raise InputError(f"{what} can't be read: {error}") from error
+    except InputError:
+        raise
+    except Exception as error:  # Pillow loads only now, and damaged files end in a dozen kinds of errors
+        raise InputError(f"{what} can't be read: {str(error)[:200] or type(error).__name__}") from error
     return _from_array(_turned(array, turn), what, max_pixels)
 
 

@@ -1,11 +1,13 @@
 """Width and height of an encoded picture from its first bytes, and whether its end is there.
 
-A decoder allocates what the header asks for, so the header is read first. Layouts: JPEG (ITU-T T.81 annex B), PNG
-(third edition, clause 5), WebP container (RFC 9649), BMP, GIF 89a, TIFF 6.0.
+A decoder allocates what the header asks for, so the header is read first, and what has none that is known here isn't
+decoded at all. Layouts: JPEG (ITU-T T.81 annex B), PNG (third edition, clause 5), WebP container (RFC 9649), BMP,
+GIF 89a, TIFF 6.0, JPEG 2000 (ITU-T T.800 annex A.5.1), AVIF (HEIF, ISO/IEC 23008-12, 6.5.3), Netpbm and Sun raster.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -13,6 +15,11 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE = frozenset(range(0xD0, 0xD9)) | {0x01}
 _JPEG_SCAN, _JPEG_END = 0xDA, 0xD9
+_TIFF_LAYOUTS = {1: "B", 3: "H", 4: "I"}  # BYTE, SHORT, LONG
+_JP2, _JP2_SIZE = b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
+_NETPBM = re.compile(rb"P[1-6](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s")
+_PAM = re.compile(rb"P7\s(?:.*\n)*?ENDHDR")
+_START = 4096  # Netpbm's header is text; it ends within so many bytes or isn't read
 
 
 def size(data: bytes) -> tuple[int, int] | None:
@@ -34,6 +41,14 @@ def size(data: bytes) -> tuple[int, int] | None:
             return _pair("<HH", data, 6)
         if data.startswith((b"II*\x00", b"MM\x00*")):
             return _tiff(data)
+        if data.startswith((_JP2, _JP2_SIZE)):
+            return _jpeg2000(data)
+        if data[4:8] == b"ftyp":
+            return _avif(data)
+        if data.startswith(b"P"):
+            return _netpbm(data[:_START])
+        if data.startswith(b"\x59\xa6\x6a\x95"):  # Sun raster
+            return _pair(">II", data, 4)
     except (struct.error, IndexError):
         return None
     return None
@@ -126,6 +141,40 @@ def _tiff(data: bytes) -> tuple[int, int] | None:
     for entry in range(struct.unpack_from(order + "H", data, directory)[0]):
         at = directory + 2 + 12 * entry
         tag, kind = struct.unpack_from(order + "HH", data, at)
-        if tag in (256, 257):
-            sides[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 8)[0]
+        if tag in (256, 257) and tag not in sides:  # a tag that comes again doesn't count
+            if kind not in _TIFF_LAYOUTS:
+                return None
+            sides[tag] = struct.unpack_from(order + _TIFF_LAYOUTS[kind], data, at + 8)[0]
     return (sides[256], sides[257]) if len(sides) == 2 else None
+
+
+def _jpeg2000(data: bytes) -> tuple[int, int] | None:
+    """Read the reference grid of the SIZ segment, which is what gets decoded; boxes before it may say otherwise."""
+    at = data.find(_JP2_SIZE)
+    if at < 0:
+        return None
+    right, bottom, left, top = struct.unpack_from(">4I", data, at + 8)
+    return max(0, right - left), max(0, bottom - top)
+
+
+def _avif(data: bytes) -> tuple[int, int] | None:
+    """Return the largest picture that any `ispe` box speaks of: the whole, a tile or a thumbnail."""
+    found, at = None, data.find(b"ispe")
+    while at >= 0:
+        width, height = _pair(">II", data, at + 8)
+        if found is None or width * height > found[0] * found[1]:
+            found = (width, height)
+        at = data.find(b"ispe", at + 4)
+    return found
+
+
+def _netpbm(start: bytes) -> tuple[int, int] | None:
+    if head := _NETPBM.match(start):
+        return int(head[1]), int(head[2])
+    if head := _PAM.match(start):
+        sides = {
+            key: re.findall(rb"^" + key + rb"\s+(\d{1,9})\s*$", head[0], re.MULTILINE) for key in (b"WIDTH", b"HEIGHT")
+        }
+        if all(len(values) == 1 for values in sides.values()):
+            return int(sides[b"WIDTH"][0]), int(sides[b"HEIGHT"][0])
+    return None
