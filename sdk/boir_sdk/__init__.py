@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         DataError,
         InferenceError,
         InputError,
+        InstallError,
     )
     from boir_sdk.estimator import PoseEstimator
     from boir_sdk.poses import Poses
@@ -45,6 +46,7 @@ __all__ = [
     "DataError",
     "InferenceError",
     "InputError",
+    "InstallError",
     "Limits",
     "PoseEstimator",
     "Poses",
@@ -63,6 +65,7 @@ _MODULE_OF = {
     "DataError": "boir_sdk.errors",
     "InferenceError": "boir_sdk.errors",
     "InputError": "boir_sdk.errors",
+    "InstallError": "boir_sdk.errors",
     "PoseEstimator": "boir_sdk.estimator",
     "Poses": "boir_sdk.poses",
     "COCO17": "boir_sdk.skeleton",
@@ -79,7 +82,14 @@ def __getattr__(name: str) -> object:
     """Load a public name on first use (PEP 562)."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'boir_sdk' has no attribute {name!r}")
-    value: object = getattr(import_module(_MODULE_OF[name]), name)
+    try:
+        value: object = getattr(import_module(_MODULE_OF[name]), name)
+    except ImportError as error:
+        from boir_sdk import errors
+
+        raise errors.InstallError(
+            f"boir-sdk can't load a library that it needs ({error}): `boir doctor` says what to do"
+        ) from error
     globals()[name] = value
     return value
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from boir_sdk import bundle, signal_stack
 from boir_sdk.errors import BoirError
+from boir_sdk.stream.redact import redact
 
 CHILD_TIMEOUT_S = 120
 _FLAVOURS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
@@ -201,7 +202,8 @@ def inference(model: str, device: str, answer: dict[str, Any] | str, precision: 
     about = f"inference {device} {precision or ''}".rstrip()
     if isinstance(answer, str):
         do = "use another device or precision" if precision or device != "CPU" else _REINSTALL
-        return Finding(about, "bad", f"{model} doesn't run on {device}: {answer}", do)
+        do = _ABOVE if answer.startswith(("ImportError", "ModuleNotFoundError")) else do
+        return Finding(about, "bad", f"{redact(str(model))} doesn't run on {device}: {answer}", do)
     used = answer["precision"]
     says = f"{used['asked']} runs on {answer['device_name'].strip()}, computed in {used['effective']}"
     if used["weights"] == "int8" and not str(used["effective"]).startswith("int8"):
@@ -209,6 +211,7 @@ def inference(model: str, device: str, answer: dict[str, Any] | str, precision: 
     return Finding(about, "ok", says, facts=used)
 
 
+_ABOVE = "see the finding above that says so too"
 _REINSTALL = "pip install --force-reinstall openvino, or a version that supports this processor"
 
 
@@ -248,7 +251,7 @@ def _video() -> Finding:
         libgl = "libGL" in str(error) or "libgthread" in str(error) or "libxcb" in str(error)
         flavours = " ".join(name for name in _FLAVOURS if name in _installed())
         do = (
-            f"pip uninstall -y {flavours} && pip install opencv-python-headless"
+            f"apt-get install libgl1 libglib2.0-0, or pip uninstall -y {flavours} && pip install opencv-python-headless"
             if libgl
             else "pip install opencv-python"
         )
@@ -284,6 +287,8 @@ def _safely(about: str, look: Callable[[], Finding]) -> Finding:
         return look()
     except BoirError as error:
         return Finding(about, "bad", str(error), "see the message")
+    except ImportError as error:  # of cv2 or numpy, which have findings of their own
+        return Finding(about, "bad", f"can't be looked at: {error}", _ABOVE)
     except Exception as error:  # noqa: BLE001
         return Finding(
             about, "bad", f"{type(error).__name__}: {error}", "report it: doctor should have known this case"

@@ -35,6 +35,12 @@ class InferenceError(BoirError):
     code = "inference"
 
 
+class InstallError(BoirError, ImportError):
+    """A package or a library of the system that is needed isn't installed, or can't be loaded."""
+
+    code = "install"
+
+
 class CheckpointError(BoirError):
     """A file of weights can't be read or doesn't fit the model."""
 
