@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,8 +25,8 @@ FORBIDDEN = {
     "boir_convert": set(),
 }
 SDK_CORE = {"numpy", "cv2", "openvino", "boir_sdk"}
-SDK_OPTIONAL = {("interchange.py", "supervision")}
-OPENVINO_SEAMS = {"runtime.py", "doctor.py"}
+SDK_OPTIONAL = {("interchange.py", "supervision"), ("model_api.py", "model_api")}
+OPENVINO_SEAMS = {"runtime.py", "yardstick.py", "doctor.py"}
 IN_TREE = {**os.environ, "PYTHONPATH": str(ROOT / "sdk")}
 DEMO_MAY = {"boir_sdk", "numpy", "cv2"}
 
@@ -188,3 +189,74 @@ def test_every_public_name_is_there_and_an_unknown_one_is_not() -> None:
         assert name in dir(boir_sdk)
     with pytest.raises(AttributeError, match="no attribute 'Estimator'"):
         boir_sdk.Estimator  # noqa: B018
+
+
+DRAWING = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+
+
+def drawn(line: str) -> set[tuple[str, str]]:
+    """The arrows of a drawn line, from who imports to what is imported: `a ---> b <--- c` has (a, b) and (c, b)."""
+    arrows = set()
+    words = re.findall(r"\w+|-+>|<-+", line)
+    for left, arrow, right in zip(words[::2], words[1::2], words[2::2], strict=False):
+        arrows.add((left, right) if arrow.endswith(">") else (right, left))
+    return arrows
+
+
+def reachable(arrows: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The arrows and those that follow from them: what a package imports, it may import through another too."""
+    while more := {(a, d) for a, b in arrows for c, d in arrows if b == c} - arrows:
+        arrows = arrows | more
+    return arrows
+
+
+def test_the_drawing_of_the_architecture_has_the_imports_that_are_there() -> None:
+    (line,) = re.findall(r"^ *imports: +(.+)$", DRAWING, flags=re.MULTILINE)
+    files = {package: [*modules(package).items()] for package in PACKAGES}
+    files["demos"] = [(path.stem, path) for path in sorted((ROOT / "demos").glob("*.py"))]
+    real = {
+        (package, target)
+        for package, members in files.items()
+        for name, path in members
+        for target in tops(path, parent(name, path)) & {*files} - {package}
+    }
+    assert reachable(drawn(line)) == reachable(real)
+
+
+def test_arrows_are_read_in_both_directions() -> None:
+    assert drawn("a  --->  b  --->  c  <---  d") == {("a", "b"), ("b", "c"), ("d", "c")}
+    assert reachable({("a", "b"), ("b", "c"), ("d", "c")}) == {("a", "b"), ("b", "c"), ("a", "c"), ("d", "c")}
+
+
+def named(section: str) -> list[str]:
+    """The files that a table of "What stands where" names, relative to its package, one entry a naming.
+
+    A file is named in the first column, or in the second of a row whose first is a folder. A name without a folder
+    lies in that of the name before it.
+    """
+    found = []
+    for row in re.findall(r"^\| (`.+?) \| (.+) \|$", section, flags=re.MULTILINE):
+        first = re.findall(r"`([\w/]+(?:\.py|/))`", row[0])
+        folder = ""
+        for name in first + (re.findall(r"`([\w/]+\.py)`", row[1]) if any(f.endswith("/") for f in first) else []):
+            folder = name.rpartition("/")[0] + "/" if "/" in name else folder
+            if not name.endswith("/"):
+                found.append(name if "/" in name else folder + name)
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_file_is_named_once_in_the_architecture(package: str) -> None:
+    heading = re.escape(str(PACKAGES[package].relative_to(ROOT)))
+    (section,) = re.findall(rf"^### `{heading}`.*?\n(.*?)(?=^##|\Z)", DRAWING, flags=re.MULTILINE | re.DOTALL)
+    told = named(section)
+    there = {str(path.relative_to(PACKAGES[package])) for path in modules(package).values()}
+    missing = {name for name in there - {*told} if not name.endswith("__init__.py")}
+    assert missing == set(), "name them in a table of ARCHITECTURE.md, under 'What stands where'"
+    assert {*told} - there == set(), "ARCHITECTURE.md names files that aren't there"
+    assert sorted(told) == sorted({*told}), "ARCHITECTURE.md names a file twice"
+
+
+def test_names_in_tables_are_read() -> None:
+    table = "| `a.py`, `x/b.py`, `c.py` | not `d.py` |\n| `y/` | `e.py` (what), `f.py` |\n"
+    assert named(table) == ["a.py", "x/b.py", "x/c.py", "y/e.py", "y/f.py"]

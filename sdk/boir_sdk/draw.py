@@ -67,7 +67,11 @@ def draw(
 
 
 def person_colour(number: int) -> Colour:
-    """Return a person's colour as BGR 0..255; the same number always has the same one."""
+    """Return a person's colour as BGR 0..255; the same number always has the same one.
+
+    Args:
+        number: a person's id, or place in the picture's people.
+    """
     hue = number * _GOLDEN % 1.0
     value = (1.0, 0.88)[number // 2 % 2]
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.9, value)

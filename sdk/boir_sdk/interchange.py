@@ -44,6 +44,9 @@ def from_coco(records: Sequence[Mapping[str, Any]], skeleton: Skeleton) -> Poses
         records: as `to_coco` makes them; other keys are ignored.
         skeleton: what the keypoints are (COCO results don't say).
 
+    Returns:
+        The people in the order of the records, without ids.
+
     Raises:
         InputError: a record lacks a key, has another number of keypoints or belongs to another picture.
     """
@@ -66,7 +69,11 @@ def from_coco(records: Sequence[Mapping[str, Any]], skeleton: Skeleton) -> Poses
 
 
 def to_dict(poses: Poses) -> dict[str, Any]:
-    """Return a JSON-able dictionary: `schema`, `skeleton`, `people` with id if known, score, box, named keypoints."""
+    """Return a JSON-able dictionary: `schema`, `skeleton`, `people` with id if known, score, box, named keypoints.
+
+    Args:
+        poses: people of one picture.
+    """
     people: list[dict[str, Any]] = []
     for i in range(len(poses)):
         person: dict[str, Any] = {} if poses.ids is None else {"id": int(poses.ids[i])}
@@ -82,6 +89,12 @@ def to_dict(poses: Poses) -> dict[str, Any]:
 
 def from_dict(data: Mapping[str, Any]) -> Poses:
     """Read what `to_dict` made; keys it doesn't know (a picture's name, a time) are left alone.
+
+    Args:
+        data: the dictionary, as it came from JSON.
+
+    Returns:
+        The people, equal to those that were written to the last bit.
 
     Raises:
         InputError: the schema or skeleton is unknown, or a person is incomplete.
@@ -116,6 +129,10 @@ def from_dict(data: Mapping[str, Any]) -> Poses:
 def to_json_line(poses: Poses, **extra: Any) -> str:
     """Return one line of JSON Lines, without the newline: `extra` (image, index, time_s, ...) first, then the poses.
 
+    Args:
+        poses: people of one picture.
+        extra: what else the line shall say; JSON values.
+
     Raises:
         InputError: an extra key is one of the poses' own, or its value isn't JSON.
     """
@@ -130,7 +147,13 @@ def to_json_line(poses: Poses, **extra: Any) -> str:
 
 
 def from_json_line(line: str) -> tuple[Poses, dict[str, Any]]:
-    """Read one line of JSON Lines: the poses, and what was written beside them.
+    """Read one line of JSON Lines.
+
+    Args:
+        line: with or without its newline.
+
+    Returns:
+        The poses, and what was written beside them.
 
     Raises:
         InputError: the line isn't JSON (a killed run may leave half a line at the end) or isn't poses.

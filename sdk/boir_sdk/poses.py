@@ -65,27 +65,56 @@ class Poses:
 
     @classmethod
     def empty(cls, skeleton: Skeleton) -> Poses:
-        """Return a picture without people."""
+        """Return a picture without people.
+
+        Args:
+            skeleton: whose people there are none of.
+        """
         joints = len(skeleton)
         keypoints, keypoint_scores, scores = (np.zeros((0, *rest), np.float32) for rest in ((joints, 2), (joints,), ()))
         return cls(keypoints, keypoint_scores, scores, skeleton)
 
     @classmethod
     def from_coco(cls, records: Sequence[Mapping[str, Any]], skeleton: Skeleton) -> Poses:
-        """Read back the COCO results of one picture; see `interchange.from_coco`."""
+        """Read back the COCO results of one picture; see `interchange.from_coco`.
+
+        Args:
+            records: as `to_coco` makes them; other keys are ignored.
+            skeleton: what the keypoints are.
+
+        Returns:
+            The people in the order of the records, without ids.
+
+        Raises:
+            InputError: a record is incomplete or belongs to another picture.
+        """
         from boir_sdk import interchange
 
         return interchange.from_coco(records, skeleton)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Poses:
-        """Read back what `to_dict` made; see `interchange.from_dict`."""
+        """Read back what `to_dict` made; see `interchange.from_dict`.
+
+        Args:
+            data: the dictionary, as it came from JSON.
+
+        Returns:
+            The people, equal to those that were written.
+
+        Raises:
+            InputError: the schema or skeleton is unknown, or a person is incomplete.
+        """
         from boir_sdk import interchange
 
         return interchange.from_dict(data)
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
-        """Return COCO keypoint results; see `interchange.to_coco`."""
+        """Return COCO keypoint results, one record a person; see `interchange.to_coco`.
+
+        Args:
+            image_id: the picture's number in the annotation file.
+        """
         from boir_sdk import interchange
 
         return interchange.to_coco(self, image_id)
@@ -97,7 +126,14 @@ class Poses:
         return interchange.to_dict(self)
 
     def to_supervision(self, *, keypoint_threshold: float = 0.0) -> Any:
-        """Return a `supervision.KeyPoints`; see `interchange.to_supervision`."""
+        """Return a `supervision.KeyPoints`; see `interchange.to_supervision`.
+
+        Args:
+            keypoint_threshold: keypoints under it become (0, 0), supervision's way to write a missing one.
+
+        Raises:
+            InputError: supervision isn't installed.
+        """
         from boir_sdk import interchange
 
         return interchange.to_supervision(self, keypoint_threshold=keypoint_threshold)

@@ -78,6 +78,7 @@ COCO17 = Skeleton(
         0.26, 0.25, 0.25, 0.35, 0.35, 0.79, 0.79, 0.72, 0.72, 0.62, 0.62, 1.07, 1.07, 0.87, 0.87, 0.89, 0.89
     ),
 )
+"""COCO's 17 keypoints, from the nose to the right ankle; those of the embedded model."""
 
 CROWDPOSE14 = Skeleton(
     name="crowdpose14",
@@ -116,12 +117,16 @@ CROWDPOSE14 = Skeleton(
     flip_index=(1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 12, 13),
     sigmas=_tenths(0.79, 0.79, 0.72, 0.72, 0.62, 0.62, 1.07, 1.07, 0.87, 0.87, 0.89, 0.89, 0.79, 0.79),
 )
+"""CrowdPose's 14 keypoints: shoulders to ankles, then head and neck."""
 
 SKELETONS = {skeleton.name: skeleton for skeleton in (COCO17, CROWDPOSE14)}
 
 
 def get_skeleton(name: str) -> Skeleton:
-    """Return the skeleton called `name`.
+    """Return the skeleton of a name.
+
+    Args:
+        name: `coco17` or `crowdpose14`.
 
     Raises:
         ConfigError: no skeleton has that name.

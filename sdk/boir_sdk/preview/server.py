@@ -88,11 +88,15 @@ class Preview:
 
     @property
     def link(self) -> str:
-        """What to open: `url`, or where a token is needed a link that works once."""
+        """What to open in a browser, namely `url`, or where a token is needed a link that works once."""
         return f"{self.url}link?code={self._access.code}" if self._access.needs_token else self.url
 
     def write(self, result: StreamResult) -> None:
-        """Show the next result; returns at once, whatever the viewers do."""
+        """Show the next result; returns at once, whatever the viewers do.
+
+        Args:
+            result: the next one of the stream.
+        """
         self._feed.publish(result)
 
     def close(self) -> None:
