@@ -26,7 +26,8 @@ FORBIDDEN = {
 }
 SDK_CORE = {"numpy", "cv2", "openvino", "boir_sdk"}
 SDK_OPTIONAL = {("interchange.py", "supervision"), ("model_api.py", "model_api")}
-OPENVINO_SEAMS = {"runtime.py", "yardstick.py", "doctor.py"}
+OPENVINO_SEAM = "quiet_openvino.py"
+OPENVINO_USERS = {"runtime.py", "yardstick.py", "doctor.py"}
 IN_TREE = {**os.environ, "PYTHONPATH": str(ROOT / "sdk")}
 DEMO_MAY = {"boir_sdk", "numpy", "cv2"}
 
@@ -103,7 +104,17 @@ def test_the_sdk_needs_numpy_opencv_and_openvino_only() -> None:
 
 def test_openvino_has_one_seam() -> None:
     users = {path.name for path in modules("boir_sdk").values() if "openvino" in tops(path)}
-    assert users <= OPENVINO_SEAMS
+    assert users == {OPENVINO_SEAM}
+    seam = {path.name for path in modules("boir_sdk").values() if "boir_sdk.quiet_openvino" in imported(path)}
+    assert seam == OPENVINO_USERS
+
+
+def test_openvino_is_never_imported_so_that_it_reports_home() -> None:
+    for package in ("boir_train", "boir_convert"):
+        for path in modules(package).values():
+            assert "openvino" not in imported(path), f"{path}: take `ov` from boir_sdk.quiet_openvino"
+            inside = imported(path, package=parent("", path), module_level=True)
+            assert not any(name.startswith("openvino.") for name in inside), f"{path}: import it in a function"
 
 
 @pytest.mark.parametrize("demo", sorted((ROOT / "demos").glob("*.py")), ids=lambda path: path.name)

@@ -8,20 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import openvino as ov
 import torch
 
 from boir_convert import calibration as calibrating
-from boir_convert import card, parity, telemetry, writer
+from boir_convert import card, parity, writer
 from boir_convert.centring import centred
 from boir_convert.export import export
 from boir_convert.progress import Progress
 from boir_convert.quantize import ISLANDS, quantise
 from boir_convert.request import OFFERS, PRECISIONS, Offer, Request, check
-from boir_sdk import __version__
+from boir_sdk import __version__, telemetry
 from boir_sdk.bundle import Bundle
 from boir_sdk.errors import CheckpointError, ConfigError, DataError, InputError
 from boir_sdk.manifest import FileEntry, Manifest
+from boir_sdk.quiet_openvino import ov
 from boir_train import build_model, checkpoint
 from boir_train.inference import get_protocol
 from boir_train.model import nano_start

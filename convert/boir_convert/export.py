@@ -8,14 +8,12 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import openvino as ov
 import torch
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-from openvino.preprocess import ColorFormat, PrePostProcessor
 from torch import nn
 
 from boir_convert import deploy
 from boir_sdk.errors import InferenceError
+from boir_sdk.quiet_openvino import ov
 from boir_train.model.boir import BoIR
 from boir_train.model.nano import Nano
 
@@ -59,6 +57,8 @@ def export(model: BoIR | Nano, kernel: int) -> tuple[ov.Model, ov.Model]:
 
 
 def _converted(module: nn.Module, example: Any, **options: Any) -> ov.Model:
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
     # PyTorch's check traces a second time, which is a third of the work; parity tests compare what matters, the poses.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's own checks of shapes don't depend on the size
@@ -76,12 +76,12 @@ def _name(model: ov.Model, inputs: tuple[str, ...], outputs: tuple[str, ...]) ->
 
 def _with_preprocessing(dense: ov.Model, model: BoIR | Nano) -> ov.Model:
     """Put uint8, layout, colour order, mean and scale of M4.3 in front of the graph."""
-    steps = PrePostProcessor(dense)
+    steps = ov.preprocess.PrePostProcessor(dense)
     steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-    steps.input().tensor().set_color_format(ColorFormat.BGR).set_spatial_dynamic_shape()
+    steps.input().tensor().set_color_format(ov.preprocess.ColorFormat.BGR).set_spatial_dynamic_shape()
     steps.input().model().set_layout(ov.Layout("NCHW"))
     preprocess = steps.input().preprocess()
-    preprocess.convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB)
+    preprocess.convert_element_type(ov.Type.f32).convert_color(ov.preprocess.ColorFormat.RGB)
     preprocess.mean([255 * value for value in model.settings.mean])
     preprocess.scale([255 * value for value in model.settings.std])
     return steps.build()

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import openvino as ov
-
 from boir_sdk.manifest import Manifest
+from boir_sdk.quiet_openvino import ov
 from boir_sdk.skeleton import Skeleton, get_skeleton
 
 SCHEMA = 1

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
-
 from boir_convert import ovms_client, writer
 from boir_sdk import bundle, signal_stack, warp
 from boir_sdk.errors import ConfigError, InferenceError, InputError
 from boir_sdk.manifest import Manifest
+from boir_sdk.quiet_openvino import ov
 
 CONFIG_NAME, FACTS_NAME, CLIENT_NAME = "config.json", "boir.json", "client.py"
 MODELS = "models"

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 import nncf
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
-from boir_convert import telemetry
 from boir_convert.progress import Progress
-from boir_sdk import signal_stack
+from boir_sdk import signal_stack, telemetry
 from boir_sdk.errors import ConfigError
+from boir_sdk.quiet_openvino import ov
 
 _CONVOLUTIONS = ("Convolution", "GroupConvolution")
 _QUANTISABLE = (*_CONVOLUTIONS, "Add", "Subtract", "Multiply", "Interpolate", "MatMul", "AvgPool", "MaxPool", "Concat")

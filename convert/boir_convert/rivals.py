@@ -56,7 +56,7 @@ def onnxruntime(model: Nano | BoIR, kernel: int, shape: tuple[int, int], threads
 
 def padded(model: Nano | BoIR, kernel: int, shape: tuple[int, int], threads: int) -> Run:
     """One OpenVINO graph with 30 people, in float."""
-    import openvino as ov
+    from boir_sdk.quiet_openvino import ov
 
     config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     with signal_stack.preserved():

@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import openvino as ov
-
 from boir_convert import facts, selftest
 from boir_sdk import bundle, durable, manifest
 from boir_sdk.errors import BundleError, InputError
 from boir_sdk.manifest import FileEntry, Manifest
+from boir_sdk.quiet_openvino import ov
 from boir_train.subject import sha256_of
 
 Graphs = tuple[ov.Model, ov.Model]  # dense, person

@@ -179,7 +179,7 @@ def devices(answer: dict[str, Any] | str) -> Finding:
 
 def list_devices() -> dict[str, dict[str, Any]]:
     """Every device that OpenVINO finds: its full name and what it can do, in OpenVINO's words; loads every plugin."""
-    import openvino as ov
+    from boir_sdk.quiet_openvino import ov
 
     wanted = {"name": "FULL_DEVICE_NAME", "capabilities": "OPTIMIZATION_CAPABILITIES"}
     with signal_stack.preserved():

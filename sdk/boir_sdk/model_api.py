@@ -21,16 +21,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boir_sdk import bundle, oks, warp
+from boir_sdk import bundle, oks, telemetry, warp
 from boir_sdk.errors import BoirError, InstallError
 from boir_sdk.skeleton import get_skeleton
 
 try:
-    from model_api.adapters import OpenvinoAdapter
-    from model_api.models import Model
-    from model_api.models.parameters import ParameterRegistry
-    from model_api.models.result import DetectedKeypoints
-    from model_api.models.types import NumericalValue
+    with telemetry.off():  # it imports OpenVINO
+        from model_api.adapters import OpenvinoAdapter
+        from model_api.models import Model
+        from model_api.models.parameters import ParameterRegistry
+        from model_api.models.result import DetectedKeypoints
+        from model_api.models.types import NumericalValue
 except ImportError as error:
     raise InstallError(
         f"boir_sdk.model_api needs the package openvino-model-api ({error}): pip install openvino-model-api, in an "

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from boir_sdk import arithmetic, process_memory, signal_stack
 from boir_sdk.bundle import Bundle
 from boir_sdk.errors import InferenceError, InputError
+from boir_sdk.quiet_openvino import ov
 from boir_sdk.skeleton import get_skeleton
 
 COMPILED_SHAPES = 12  # compiled graphs kept, some MB each: two looks at pictures of six shapes

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import openvino as ov
 
 from boir_sdk import signal_stack
+from boir_sdk.quiet_openvino import ov
 from boir_sdk.roofline import Layer
 
 COPIED = (1, 64, 144, 256)  # float32, 9.4 MB: a map of a large layer

@@ -7,8 +7,8 @@ import socket
 
 import torch
 
-from boir_convert import telemetry
 from boir_convert.build import Request, build
+from boir_sdk import telemetry
 from boir_train import build_model, checkpoint
 
 

@@ -25,9 +25,6 @@ assert main(["predict", picture, "--size", "192", "--overlay", out + "/o.png", "
 assert main(["stream", picture, "--size", "192", "--json", out + "/r.jsonl"]) == 0
 assert main(["info"]) == 0
 main(["doctor"])  # a machine may lack something; that isn't the matter here
-from boir_convert import telemetry
-with telemetry.off():
-    import openvino, nncf
 from boir_convert.build import build
 from boir_convert.request import Request
 from pathlib import Path

@@ -15,11 +15,11 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from boir_sdk import signal_stack
 from boir_sdk.errors import ConfigError, DataError
+from boir_sdk.quiet_openvino import ov
 from boir_sdk.runtime import effective_precision
 from boir_train import subject
 from boir_train.benchmark import Entrant, Running

@@ -1,7 +1,7 @@
-"""Keep a conversion's tools from reporting home: OpenVINO's converter and NNCF both send usage data by default.
+"""Keep the tools we stand on from reporting home: OpenVINO, its converter and NNCF all send usage data by default.
 
-Neither offers a switch in code; both keep quiet in what their environment says is a CI job, so that is what they see
-while they work for us.
+OpenVINO does so as soon as it is imported. None offers a switch in code; all keep quiet in what their environment says
+is a CI job, so that is what they see while they are imported and while they work for us.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SWITCHES = {"CI": "true", "NNCF_CI": "1"}
 
 @contextmanager
 def off() -> Iterator[None]:
-    """Run a block in which neither OpenVINO's converter nor NNCF sends anything; the environment is restored after."""
+    """Run a block in which neither OpenVINO nor its converter nor NNCF sends anything; the environment is restored."""
     before = {name: os.environ.get(name) for name in _SWITCHES}
     os.environ.update(_SWITCHES)
     try:
