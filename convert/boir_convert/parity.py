@@ -23,7 +23,7 @@ from boir_sdk import image, looks
 from boir_sdk.bundle import Bundle
 from boir_sdk.errors import ConfigError, DataError
 from boir_sdk.poses import Poses
-from boir_train import benchmark, bootstrap, subject
+from boir_train import benchmark, bootstrap, checkpoint, subject
 from boir_train.evaluation import Evaluation, evaluate, load_annotations, picture_files
 
 REFERENCE = "pytorch"
@@ -243,11 +243,12 @@ def _run(
     preset: str,
     progress: Progress,
 ) -> _Run:
+    if name == REFERENCE and model.is_file():
+        # Before it is opened, which would speak of the second look that another network isn't made for.
+        held, _ = checkpoint.identify(checkpoint.read(model))
+        if held != preset:
+            raise ConfigError(f"{model} holds a {held}, the bundle was made from a {preset}: name its checkpoint")
     with subject.opened(str(model), options) as opened:
-        if opened.model["preset"] != preset:
-            raise ConfigError(
-                f"{model} holds a {opened.model['preset']}, the bundle was made from a {preset}: name its checkpoint"
-            )
         images = (image.read(path, exif=False) for _, path in pictures)
         poses = tuple(progress.each(opened.poses_of(images), f"measuring {name}", len(pictures), "picture"))
         settings = opened.settings()
