@@ -99,7 +99,7 @@ class Nano(nn.Module):
             pool_kernel=3,
             flip="outputs",
             second_look_px=150,
-            second_look_from=448,
+            second_look_from=384,
         )
         self.backbone = MobileNetFPN()
         self.context = ContextFeature()
