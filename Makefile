@@ -15,6 +15,7 @@
 PYTHON ?= python3
 DEMO := .venv-demo
 VENV := .venv
+WORKERS ?= 2
 INTEROP := .venv-interop
 # In the environment and not as an option, so that the versions also hold where pip builds the package.
 CONSTRAINED = PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -43,8 +44,9 @@ demo: $(DEMO)/stamp
 	$(DEMO)/bin/boir predict demos/people.jpg --overlay out/people_overlay.jpg --keypoints
 	@echo "the overlay is out/people_overlay.jpg"
 
+# A file's tests stay in one process, which keeps what its fixtures made; two processes fill two cores.
 test: $(VENV)/stamp
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 check: $(VENV)/stamp
 	$(VENV)/bin/ruff check .

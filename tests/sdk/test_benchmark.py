@@ -16,7 +16,7 @@ from boir_sdk.errors import BoirError, InferenceError
 from boir_sdk.feeding import Setting
 from boir_sdk.rival import Rival
 
-SMALL = Setting("default", 192, None, 2)
+SMALL = Setting("default", 192, None, 2, second_look=True)
 BLACK = np.zeros((90, 160, 3), np.uint8)
 
 
