@@ -72,15 +72,7 @@ def pack(request: Request) -> dict[str, Any]:
     _check(request, manifest, precision, size, name)
     check_place(request.out, overwrite=request.overwrite)
     width, height = request.picture
-    fit = warp.fit(
-        height,
-        width,
-        size,
-        rule=manifest.fit_rule,
-        multiple=manifest.multiple,
-        resample=manifest.resample,
-        max_side=manifest.max_side,
-    )
+    fit = warp.fit_as(manifest, height, width, size)
     dense, person = static_graphs(opened, precision, (fit.height, fit.width), request.people)
     facts = {
         "bundle": manifest.name,

@@ -124,14 +124,6 @@ def _median_ms(run: Callable[[], None]) -> float:
 def _look(runtime: Runtime, manifest: Manifest, sizes: tuple[int, ...], views: int, people: int) -> None:
     """Both looks at a grey picture, with so many people whatever their scores."""
     for size in sizes:
-        fit = warp.fit(
-            HEIGHT,
-            WIDTH,
-            size,
-            rule=manifest.fit_rule,
-            multiple=manifest.multiple,
-            resample=manifest.resample,
-            max_side=manifest.max_side,
-        )
+        fit = warp.fit_as(manifest, HEIGHT, WIDTH, size)
         picture = np.full((views, fit.height, fit.width, 3), 127, dtype=np.uint8)
         runtime.infer(picture, max_people=people, threshold=-1.0)

@@ -20,7 +20,6 @@ from boir_sdk.poses import Poses
 from boir_sdk.skeleton import get_skeleton
 
 if TYPE_CHECKING:
-    from boir_sdk.manifest import Manifest
     from boir_sdk.stream.health import Limits
     from boir_sdk.stream.pipeline import Stream
 
@@ -140,14 +139,14 @@ class PoseEstimator:
             return full
         manifest = self._bundle.manifest
         height, width = picture.shape[:2]
-        scale = _fit(manifest, height, width, self._size).affine[0, 0]  # network pixels of one of the picture
+        scale = warp.fit_as(manifest, height, width, self._size).affine[0, 0]  # network pixels of one of the picture
         joined = looks.join(full, self._look(picture, self._size // 2), manifest.second_look_px / scale)
         return joined[: self._max_people] if len(joined) > self._max_people else joined
 
     def _look(self, picture: NDArray[np.uint8], size: int) -> Poses:
         """Find the people of a picture [H, W, 3] at one network size."""
         manifest = self._bundle.manifest
-        fit = _fit(manifest, picture.shape[0], picture.shape[1], size)
+        fit = warp.fit_as(manifest, picture.shape[0], picture.shape[1], size)
         network = warp.apply(picture, fit)[None]
         if self._views == 2:
             network = np.concatenate([network, network[:, :, ::-1]])
@@ -293,18 +292,6 @@ class PoseEstimator:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-def _fit(manifest: Manifest, height: int, width: int, size: int) -> warp.Fit:
-    return warp.fit(
-        height,
-        width,
-        size,
-        rule=manifest.fit_rule,
-        multiple=manifest.multiple,
-        resample=manifest.resample,
-        max_side=manifest.max_side,
-    )
 
 
 def _listed(sizes: tuple[int, ...]) -> str:

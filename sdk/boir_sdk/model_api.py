@@ -142,15 +142,7 @@ class BoIR(Model):  # type: ignore[misc]
 
     def _fit(self, height: int, width: int) -> warp.Fit:
         manifest = self._bundle.manifest
-        return warp.fit(
-            height,
-            width,
-            self._size,
-            rule=manifest.fit_rule,
-            multiple=manifest.multiple,
-            resample=manifest.resample,
-            max_side=manifest.max_side,
-        )
+        return warp.fit_as(manifest, height, width, self._size)
 
     def _fix_shape(self, fit: warp.Fit) -> None:
         self.model_loaded = False  # and so Model API doesn't warn of a graph that is compiled again

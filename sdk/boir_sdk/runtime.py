@@ -311,9 +311,7 @@ class Runtime:
             InferenceError: as for `infer`.
         """
         shape = self._shape(height, width)
-        models = {part: self._read(part) for part in ("dense", "person")}
-        models["dense"].reshape({"picture": [self.options.views, height, width, 3]})
-        models["person"].reshape(dict(shape._person_shapes(models["person"], 1)))
+        models = self._static(shape, height, width)
         compiled = {"dense": shape.dense, "person": shape.person(1)}
         return {part: arithmetic.multiply_adds(models[part], compiled[part]) for part in models}
 
@@ -323,11 +321,15 @@ class Runtime:
         Raises:
             InferenceError: as for `infer`.
         """
-        shape = self._shape(height, width)
+        models = self._static(self._shape(height, width), height, width)
+        return {part: self._compile(model, PERF_COUNT=True) for part, model in models.items()}
+
+    def _static(self, shape: _Shape, height: int, width: int) -> dict[str, ov.Model]:
+        """Both graphs, not compiled, for a network picture and one person."""
         models = {part: self._read(part) for part in ("dense", "person")}
         models["dense"].reshape({"picture": [self.options.views, height, width, 3]})
         models["person"].reshape(dict(shape._person_shapes(models["person"], 1)))
-        return {part: self._compile(model, PERF_COUNT=True) for part, model in models.items()}
+        return models
 
     def close(self) -> None:
         """Let go of every compiled graph; calls in flight finish, later ones fail. After a fork nothing is let go."""

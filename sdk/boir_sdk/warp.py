@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boir_sdk.errors import ConfigError, InputError
+from boir_sdk.manifest import Manifest
 
 Rule = Literal["short", "long"]
 Resample = Literal["bilinear", "area"]
@@ -94,6 +95,29 @@ def fit(
         )
     affine.flags.writeable = inverse.flags.writeable = False
     return Fit(width=width, height=height, affine=affine, inverse=inverse, resample=resample)
+
+
+def fit_as(manifest: Manifest, image_height: int, image_width: int, size: int) -> Fit:
+    """Do what `fit` does by the rules of a bundle.
+
+    Args:
+        manifest: of the bundle.
+        image_height: see `fit`.
+        image_width: see `fit`.
+        size: network pixels of the side that the bundle's rule names.
+
+    Raises:
+        InputError: as in `fit`.
+    """
+    return fit(
+        image_height,
+        image_width,
+        size,
+        rule=manifest.fit_rule,
+        multiple=manifest.multiple,
+        resample=manifest.resample,
+        max_side=manifest.max_side,
+    )
 
 
 def apply(image: NDArray[np.uint8], fit: Fit) -> NDArray[np.uint8]:
