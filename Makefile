@@ -1,5 +1,5 @@
 # make demo    the main job from nothing: own environment with the runtime's three dependencies, a picture in, poses out
-# make test    own environment with everything, all tests
+# make test    own environment with everything, all tests, in two processes (WORKERS=4 for more)
 # make check   lint, format, types
 # make lint-fix
 # make soak    10 minutes of streams with faults: nothing may grow (SOAK_ARGS="threads", "kills", "signals", "redact")

@@ -16,6 +16,7 @@ from boir_sdk import budget, looks, oks, runtime, warp
 from boir_sdk import bundle as bundles
 from boir_sdk import image as images
 from boir_sdk.errors import InputError
+from boir_sdk.lanes import LANES
 from boir_sdk.poses import Poses
 from boir_sdk.skeleton import get_skeleton
 
@@ -174,11 +175,11 @@ class PoseEstimator:
             InputError: at the place of a picture that can't be used; the pictures before it have been given out.
         """
         waiting: deque[Future[Poses]] = deque()
-        with ThreadPoolExecutor(runtime.LANES, thread_name_prefix="boir-batch") as pool:
+        with ThreadPoolExecutor(LANES, thread_name_prefix="boir-batch") as pool:
             try:
                 for picture in pictures:
                     waiting.append(pool.submit(self, picture))
-                    if len(waiting) > runtime.LANES:
+                    if len(waiting) > LANES:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
@@ -253,7 +254,7 @@ class PoseEstimator:
             smooth=smooth,
             policy=policy,
             limits=limits,
-            workers=runtime.LANES,
+            workers=LANES,
         )
 
     @property

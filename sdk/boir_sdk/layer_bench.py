@@ -46,6 +46,7 @@ def measure(
     picture_bgr: NDArray[np.uint8],
     *,
     going: Callable[[], bool] = lambda: True,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> list[Part]:
     """Time the layers of both graphs.
 
@@ -54,6 +55,7 @@ def measure(
         rounds: of each that count.
         picture_bgr: uint8 [H, W, 3], for the network picture's size.
         going: asked before every graph; False ends the run.
+        progress: told how many graphs are done, of two a setting.
 
     Returns:
         Two parts a setting; none when the run was ended.
@@ -79,6 +81,7 @@ def measure(
                 kinds = tuple(roofline.by_kind(layers, speeds))
                 whole = roofline.total(layers, speeds)
                 parts.append(Part(setting, part, network, speeds, tuple(layers), kinds, whole))
+                progress(len(parts))
     return parts
 
 

@@ -2,7 +2,7 @@
 
 Every picture shape has its own pair of compiled graphs, kept in a small least-recently-used store: dynamic dimensions
 leak memory per new shape and, with INT8, crash some processors (openvino#37577). One inference request may not be used
-by two threads, so each caller takes a `_Lane`, a dense request and person requests that share their maps in memory.
+by two threads, so each caller takes a `Lane`, a dense request and person requests that share their maps in memory.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import queue
 import threading
 import time
 import weakref
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,16 +27,13 @@ from numpy.typing import NDArray
 from boir_sdk import arithmetic, process_memory, signal_stack
 from boir_sdk.bundle import Bundle
 from boir_sdk.errors import InferenceError, InputError
+from boir_sdk.lanes import CENTRE, ROWS, TIMEOUT_S, Lane, Lanes
 from boir_sdk.quiet_openvino import ov
 from boir_sdk.skeleton import get_skeleton
 
 COMPILED_SHAPES = 12  # compiled graphs kept, some MB each: two looks at pictures of six shapes
-LANES = 2  # pictures in flight a shape: while one is decoded the next is inferred
-TIMEOUT_S = 30.0
 
 VERSION = str(ov.__version__)
-_PEOPLE, _CENTRE, _KEYPOINTS = "people", "center_yx", "keypoints"
-_ROWS = ("vectors", "regress")  # per person; every other input of the person graph is a map that all people share
 _META_DEVICES = ("AUTO", "MULTI", "HETERO", "BATCH")
 
 
@@ -78,90 +75,6 @@ class Found:
     person_s: float
 
 
-class _Lane:
-    """The requests that one picture needs, with the shared maps in the same memory for both graphs."""
-
-    def __init__(self, dense: ov.CompiledModel) -> None:
-        self._dense = dense.create_infer_request()
-        self._requests: dict[int, ov.InferRequest] = {}
-        self._picture = ov.Tensor(dense.inputs[0].element_type, dense.inputs[0].shape)
-        self._dense.set_input_tensor(self._picture)
-        self._outputs: dict[str, ov.Tensor] = {}
-        for port in dense.outputs:
-            tensor = ov.Tensor(port.element_type, port.shape)
-            self._dense.set_tensor(port, tensor)
-            for name in port.get_names():
-                self._outputs[name] = tensor
-
-    def people(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run the dense graph: uint8 BGR [V, H, W, 3] -> [M, 3] score, y, x."""
-        self._picture.data[:] = picture
-        self._dense.infer()
-        return np.array(self._outputs[_PEOPLE].data)
-
-    def keypoints(
-        self, people: NDArray[np.float32], rows: NDArray[np.intp], graph: Callable[[int], ov.CompiledModel]
-    ) -> NDArray[np.float32]:
-        """Run the person graph for those of the people just found -> [rows, K, 3].
-
-        `graph` compiles it for a batch. It is given anew each time: a lane that kept it would keep its shape, and
-        OpenVINO's memory with it, after the shape was let go and until Python looked for cycles.
-        """
-        batch = len(rows)
-        request = self._requests.get(batch) or self._bind(batch, graph(batch))
-        request.get_tensor(_CENTRE).data[:] = people[rows, 1:]
-        for name in _ROWS:
-            if name in self._outputs:
-                request.get_tensor(name).data[:] = self._outputs[name].data[:, rows]
-        request.infer()
-        return np.array(request.get_tensor(_KEYPOINTS).data)
-
-    def _bind(self, batch: int, compiled: ov.CompiledModel) -> ov.InferRequest:
-        request = compiled.create_infer_request()
-        for port in compiled.inputs:
-            name = port.get_any_name()
-            if name != _CENTRE and name not in _ROWS:
-                request.set_tensor(port, self._outputs[name])
-        self._requests[batch] = request
-        return request
-
-
-class _Lanes:
-    """The lanes of a shape, given out in the order in which callers came: otherwise one of many may wait for ever."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._free: list[_Lane | None] = [None] * LANES  # made when first taken
-        self._waiting: deque[queue.SimpleQueue[_Lane | None]] = deque()
-
-    def take(self) -> _Lane | None:
-        place: queue.SimpleQueue[_Lane | None] = queue.SimpleQueue()
-        with self._lock:
-            if self._free:
-                return self._free.pop()
-            self._waiting.append(place)
-        try:
-            return place.get(timeout=TIMEOUT_S)
-        except BaseException:
-            with self._lock:
-                given = place not in self._waiting
-                if not given:
-                    self._waiting.remove(place)
-            if given:  # in the very last moment
-                self.give(place.get())
-            raise
-
-    def give(self, lane: _Lane | None) -> None:
-        with self._lock:
-            if self._waiting:
-                self._waiting.popleft().put(lane)
-            else:
-                self._free.append(lane)
-
-    def idle(self) -> bool:
-        return len(self._free) == LANES
-
-
 class _Shape:
     """Both graphs compiled for one picture shape, and their lanes."""
 
@@ -172,10 +85,10 @@ class _Shape:
         self.dense = runtime._compile(dense)
         self._persons: dict[int, ov.CompiledModel] = {}
         self._lock = threading.Lock()
-        self._lanes = _Lanes()
+        self._lanes = Lanes()
 
     @contextmanager
-    def lane(self) -> Iterator[_Lane]:
+    def lane(self) -> Iterator[Lane]:
         try:
             lane = self._lanes.take()
         except queue.Empty:
@@ -183,7 +96,7 @@ class _Shape:
                 f"no inference request became free within {TIMEOUT_S:g} s: fewer threads should call this estimator"
             ) from None
         try:
-            lane = lane or _Lane(self.dense)
+            lane = lane or Lane(self.dense)
             yield lane
         finally:
             self._lanes.give(lane)
@@ -207,11 +120,11 @@ class _Shape:
     def _person_shapes(self, person: ov.Model, batch: int) -> Iterator[tuple[str, list[int]]]:
         for port in person.inputs:
             name = port.get_any_name()
-            if name == _CENTRE:
+            if name == CENTRE:
                 yield name, [batch, 2]
             else:
                 views, *rest = self.dense.output(name).shape
-                yield name, [views, batch, rest[-1]] if name in _ROWS else [views, *rest]
+                yield name, [views, batch, rest[-1]] if name in ROWS else [views, *rest]
 
 
 class Runtime:

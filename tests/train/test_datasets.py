@@ -120,6 +120,21 @@ def test_people_without_keypoints_are_ignored_by_polygon_or_box(tmp_path: Path, 
     assert valid[:, 63:].all()
 
 
+def test_outlines_are_kept_only_if_asked_for(tmp_path: Path) -> None:
+    """Those of all of COCO would take hundreds of megabytes in every loader process."""
+    triangle = [[1.0, 1.0, 50.0, 1.0, 25.0, 60.0]]
+    people = [
+        person(1, 1, BOX, segmentation=triangle),
+        person(1, 2, BOX, segmentation=[[1.0, 2.0, 3.0]]),
+        person(1, 3, BOX, segmentation=[]),
+    ]
+    source = one_picture(tmp_path, people)
+    (with_them,) = load([source], COCO17, "coco", outlines=True)
+    assert with_them.outlines == (triangle, None, None)  # what can't be used is as if it weren't there
+    (without,) = load([source], COCO17, "coco")
+    assert without.outlines == ()
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 def test_crowd_run_lengths_in_both_forms(compressed: bool) -> None:
     from pycocotools import mask

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -83,6 +82,20 @@ print("child ended with", status, "parent", len(estimator(picture)), len(next(st
 """
 
 
+def _printed(code: str, *arguments: str) -> list[str]:
+    """The lines that a program prints, which ends well."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *arguments],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 @pytest.mark.skipif(not hasattr(multiprocessing, "get_context") or sys.platform != "linux", reason="forks")
 @pytest.mark.parametrize(
     ("case", "says"),
@@ -97,17 +110,8 @@ print("child ended with", status, "parent", len(estimator(picture)), len(next(st
         ("new estimator", "inference an estimator was made before the process forked"),
     ],
 )
-def test_a_forked_child_is_told_and_ends(case: str, says: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORK, case],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    child, parent = done.stdout.splitlines()
+def test_a_forked_child_is_told_and_ends(case: str, says: str) -> None:
+    child, parent = _printed(FORK, case)
     assert child.startswith(says)
     assert parent == "child ended with 0 parent 0 0"
 
@@ -125,16 +129,7 @@ print(len(PoseEstimator(size=192)(np.zeros((64, 64, 3), np.uint8))), flush=True)
 if pid:
     print("child ended with", os.waitpid(pid, 0)[1])
 """
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["0", "0", "child ended with 0"]
+    assert _printed(code) == ["0", "0", "child ended with 0"]
 
 
 def test_an_estimator_is_not_carried_to_another_process() -> None:

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from soak.threads import bits, check, mixed, three_ways
 
-from boir_sdk import PoseEstimator, Poses, runtime
+from boir_sdk import PoseEstimator, Poses
+from boir_sdk import lanes as lanes_module
+from boir_sdk.lanes import LANES, Lanes
 from boir_sdk.skeleton import COCO17
 from boir_sdk.stream import Limits, Stream, open_source
 from tests.support.fake_camera_scripted import ScriptedSource, endless, picture
@@ -78,8 +80,8 @@ def test_a_camera_beside_a_file_gets_its_turns(cameras: int) -> None:
 
 def test_callers_are_served_in_the_order_they_came() -> None:
     """With a common queue the thread that gave a lane back took it again at once; others waited beyond the limit."""
-    lanes = runtime._Lanes()
-    held = [lanes.take() for _ in range(runtime.LANES)]
+    lanes = Lanes()
+    held = [lanes.take() for _ in range(LANES)]
     order: list[int] = []
     begun = threading.Semaphore(0)
 
@@ -105,9 +107,9 @@ def test_callers_are_served_in_the_order_they_came() -> None:
 
 
 def test_a_caller_that_gives_up_loses_no_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "TIMEOUT_S", 0.01)
-    lanes = runtime._Lanes()
-    held = [lanes.take() for _ in range(runtime.LANES)]
+    monkeypatch.setattr(lanes_module, "TIMEOUT_S", 0.01)
+    lanes = Lanes()
+    held = [lanes.take() for _ in range(LANES)]
     with pytest.raises(queue.Empty):
         lanes.take()
     for lane in held:

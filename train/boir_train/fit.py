@@ -98,7 +98,13 @@ def read(settings: Config) -> Data:
         ConfigError: more is to be held out than there is.
     """
     data = settings.data
-    every = datasets.load(data.train, get_skeleton(settings.model.skeleton), data.rules, data.root)
+    every = datasets.load(
+        data.train,
+        get_skeleton(settings.model.skeleton),
+        data.rules,
+        data.root,
+        outlines=settings.augment.paste > 0,
+    )
     pictures, held = hold_out(every, settings.eval.hold_out)
     return Data(pictures, held, ground_truth(held, data.train, data.root) if held else None)
 

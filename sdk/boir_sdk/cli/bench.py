@@ -121,7 +121,11 @@ def run(args: argparse.Namespace) -> int:
         progress.clear()
         parts: list[Part] = []
         if results and args.layers:
-            parts = layer_bench.measure(settings, args.rounds, picture_bgr, going=lambda: not stop.is_set())
+            progress = Progress(2 * len(settings))
+            parts = layer_bench.measure(
+                settings, args.rounds, picture_bgr, going=lambda: not stop.is_set(), progress=progress.show
+            )
+            progress.clear()
         if not results or (args.layers and not parts):
             return INTERRUPTED
     machine = {**before, "load_after": benchmark.machine()["load"]}

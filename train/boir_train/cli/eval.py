@@ -189,10 +189,11 @@ def _table(report: dict[str, Any]) -> Iterator[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The `boir-eval` command; returns its exit code."""
-    return command(lambda: _run(argv), "boir-eval: interrupted; nothing was written", whole_process=argv is None)
+    return command(lambda: answer(argv), "boir-eval: interrupted; nothing was written", whole_process=argv is None)
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def answer(argv: Sequence[str] | None) -> int:
+    """Do the command's work where signals are somebody else's matter; return its exit code."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in boir_train.cli.main
     parser = argparse.ArgumentParser(prog="boir-eval")
     add_arguments(parser)

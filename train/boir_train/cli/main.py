@@ -47,7 +47,7 @@ def boir_eval() -> int:
     def work() -> int:
         from boir_train.cli import eval as evaluation
 
-        return evaluation.main()
+        return evaluation.answer(None)
 
     return interrupt.command(work, "boir-eval: stopped", whole_process=True)
 

@@ -61,7 +61,8 @@ class Picture:
         boxes: [P, 4] x, y, w, h in pixels.
         ignore: regions where people aren't annotated, each in a form that `decode_region` reads.
         complete: False when people without any annotation may be visible.
-        outlines: P segmentations in forms that `decode_region` reads, None for people without.
+        outlines: P segmentations in forms that `decode_region` reads, None for people without; empty if
+            they were not asked for.
     """
 
     image_id: int
@@ -91,7 +92,9 @@ def find_annotations(path: Path) -> Path:
     )
 
 
-def load(sources: Sequence[Source], skeleton: Skeleton, rules: Rules, root: str = ".") -> list[Picture]:
+def load(
+    sources: Sequence[Source], skeleton: Skeleton, rules: Rules, root: str = ".", *, outlines: bool = False
+) -> list[Picture]:
     """Read the pictures of all `sources` that training uses, in file order.
 
     COCO keeps pictures with a usable person, CrowdPose every picture with an annotation of any kind.
@@ -101,6 +104,8 @@ def load(sources: Sequence[Source], skeleton: Skeleton, rules: Rules, root: str 
         skeleton: whose keypoints the annotations must have.
         rules: "coco" or "crowdpose", the differences of T2.
         root: folder of relative paths.
+        outlines: keep people's segmentations, which take more memory than all the rest; `Picture.outlines` is empty
+            otherwise.
 
     Raises:
         DataError: a file or key is missing or malformed, or no picture is left.
@@ -109,7 +114,7 @@ def load(sources: Sequence[Source], skeleton: Skeleton, rules: Rules, root: str 
         picture
         for source in sources
         for picture in _load_one(
-            find_annotations(Path(root, source.annotations)), Path(root, source.images), skeleton, rules
+            find_annotations(Path(root, source.annotations)), Path(root, source.images), skeleton, rules, outlines
         )
     ]
     if not pictures:
@@ -133,7 +138,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _load_one(path: Path, images: Path, skeleton: Skeleton, rules: Rules) -> list[Picture]:
+def _load_one(path: Path, images: Path, skeleton: Skeleton, rules: Rules, outlines: bool) -> list[Picture]:
     content = read_json(path)
     people: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for annotation in content["annotations"]:
@@ -170,7 +175,7 @@ def _load_one(path: Path, images: Path, skeleton: Skeleton, rules: Rules) -> lis
                 boxes=np.array([entry["bbox"] for entry in usable], np.float64).reshape(-1, 4),
                 ignore=tuple(_region(entry) for entry in masked) if rules == "coco" else (),
                 complete=record.get("annotation_source") != "labels_only",
-                outlines=tuple(_outline(entry, height, width) for entry in usable),
+                outlines=tuple(_outline(entry, height, width) for entry in usable) if outlines else (),
             )
         )
     if people:
