@@ -135,27 +135,34 @@ class PoseEstimator:
             InferenceError: closed, after a fork, or OpenVINO failed.
         """
         picture = images.read(image)
-        full = self._look(picture, self._size)
-        if not self._second_look:
-            return full
         manifest = self._bundle.manifest
         height, width = picture.shape[:2]
-        scale = warp.fit_as(manifest, height, width, self._size).affine[0, 0]  # network pixels of one of the picture
-        joined = looks.join(full, self._look(picture, self._size // 2), manifest.second_look_px / scale)
+        fit = warp.fit_as(manifest, height, width, self._size)
+        network = warp.apply(picture, fit)
+        full = self._look(network, fit)
+        if not self._second_look:
+            return full
+        smaller, fits = warp.again(
+            picture, network, fit, lambda rows, columns: warp.fit_as(manifest, rows, columns, self._size // 2)
+        )
+        half = self._look(smaller, *fits)
+        scale = fit.affine[0, 0]  # network pixels of one of the picture
+        joined = looks.join(full, half, manifest.second_look_px / scale)
         return joined[: self._max_people] if len(joined) > self._max_people else joined
 
-    def _look(self, picture: NDArray[np.uint8], size: int) -> Poses:
-        """Find the people of a picture [H, W, 3] at one network size."""
+    def _look(self, network: NDArray[np.uint8], *fits: warp.Fit) -> Poses:
+        """Find the people of a network picture [H, W, 3], in pixels of the picture that `fits` lead back to."""
         manifest = self._bundle.manifest
-        fit = warp.fit_as(manifest, picture.shape[0], picture.shape[1], size)
-        network = warp.apply(picture, fit)[None]
+        views = network[None]
         if self._views == 2:
-            network = np.concatenate([network, network[:, :, ::-1]])
+            views = np.concatenate([views, views[:, :, ::-1]])
         # A person's score is the centre's times a mean of peaks of at most 1, so who is below the threshold as a centre
         # already would be found for nothing.
         threshold = max(manifest.center_threshold, float(np.nextafter(np.float32(self._threshold), np.float32(0))))
-        found = self._runtime.infer(network, max_people=self._max_people, threshold=threshold)
-        keypoints = warp.back(found.keypoints[:, :, :2], fit)
+        found = self._runtime.infer(views, max_people=self._max_people, threshold=threshold)
+        keypoints = found.keypoints[:, :, :2]
+        for fit in fits:
+            keypoints = warp.back(keypoints, fit)
         keypoint_scores = found.keypoints[:, :, 2] * found.center_scores[:, None]  # SPEC-model M4.7
         scores = keypoint_scores.mean(axis=1, dtype=np.float32)
         kept = oks.suppress(keypoints, scores, self._skeleton.sigmas, manifest.oks_threshold)

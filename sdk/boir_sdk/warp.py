@@ -11,6 +11,7 @@ there and where they lie:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -135,7 +136,7 @@ def apply(image: NDArray[np.uint8], fit: Fit) -> NDArray[np.uint8]:
         # OpenCV's defaults are wanted: bilinear, constant border of 0. Its version decides the last bits (M4.3).
         return np.asarray(cv2.warpAffine(image, fit.affine, size), dtype=np.uint8)
     h, w = image.shape[:2]
-    inner_width, inner_height = round(fit.affine[0, 0] * w), round(fit.affine[1, 1] * h)
+    inner_width, inner_height = _inside(fit, h, w)
     if not (1 <= inner_width <= fit.width and 1 <= inner_height <= fit.height):
         raise InputError(
             f"a picture of {w} x {h} pixels was given with the fit of another size: call fit for each size"
@@ -151,6 +152,32 @@ def apply(image: NDArray[np.uint8], fit: Fit) -> NDArray[np.uint8]:
     return out
 
 
+def again(
+    image: NDArray[np.uint8], network: NDArray[np.uint8], fit: Fit, refit: Callable[[int, int], Fit]
+) -> tuple[NDArray[np.uint8], tuple[Fit, ...]]:
+    """Make a second, smaller network picture.
+
+    Where the first one was made smaller by area, the second is made of it and not of the picture, which may have many
+    times the pixels: averages of averages are averages, up to the rounding of pixels.
+
+    Args:
+        image: uint8 [H, W, 3], the picture.
+        network: uint8 [height, width, 3], what `apply` made of it.
+        fit: that it was made with.
+        refit: height and width of what is made smaller -> the fit of the second network picture.
+
+    Returns:
+        The network picture, and the fits that `back` takes its pixels through, one after the other, to the picture's.
+    """
+    h, w = image.shape[:2]
+    inner_width, inner_height = _inside(fit, h, w)
+    if fit.resample != "area" or inner_width > w or inner_height > h:
+        second = refit(h, w)
+        return apply(image, second), (second,)
+    second = refit(inner_height, inner_width)
+    return apply(network[:inner_height, :inner_width], second), (second, fit)
+
+
 def back(points: NDArray[Any], fit: Fit) -> NDArray[np.float32]:
     """Take network pixels to picture pixels (M4.8).
 
@@ -163,6 +190,11 @@ def back(points: NDArray[Any], fit: Fit) -> NDArray[np.float32]:
     """
     linear, shift = fit.inverse[:, :2], fit.inverse[:, 2]
     return (np.asarray(points, dtype=np.float64) @ linear.T + shift).astype(np.float32)
+
+
+def _inside(fit: Fit, image_height: int, image_width: int) -> tuple[int, int]:
+    """Width and height, in whole pixels, that the picture takes in an "area" network picture."""
+    return round(fit.affine[0, 0] * image_width), round(fit.affine[1, 1] * image_height)
 
 
 def _round_up(length: int, multiple: int) -> int:

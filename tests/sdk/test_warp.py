@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -133,3 +134,38 @@ def test_the_fit_of_another_size_is_noticed() -> None:
     fit = warp.fit(100, 200, 64, rule="long", resample="area")
     with pytest.raises(InputError, match="another size"):
         warp.apply(np.zeros((500, 500, 3), dtype=np.uint8), fit)
+
+
+@pytest.mark.parametrize(("h", "w", "size"), [(720, 1280, 512), (480, 640, 384), (613, 401, 320), (2160, 3840, 640)])
+def test_a_second_network_picture_from_the_first_is_the_one_from_the_picture(h: int, w: int, size: int) -> None:
+    image = cv2.GaussianBlur(np.random.default_rng(3).integers(0, 256, (h, w, 3), dtype=np.uint8), (0, 0), 9)
+
+    def refit(rows: int, columns: int) -> warp.Fit:
+        return warp.fit(rows, columns, size // 2, rule="long", multiple=32, resample="area")
+
+    first = warp.fit(h, w, size, rule="long", multiple=32, resample="area")
+    made, fits = warp.again(image, warp.apply(image, first), first, refit)
+    direct = refit(h, w)
+    expected = warp.apply(image, direct)
+    assert made.shape == expected.shape
+    inside = np.s_[: round(direct.affine[1, 1] * h) - 1, : round(direct.affine[0, 0] * w) - 1]
+    assert np.abs(made[inside].astype(int) - expected[inside]).max() <= 3
+    points = np.array([[3.0, 5.0], [direct.width - 9.0, 40.0]])
+    back = points
+    for fit in fits:
+        back = warp.back(back, fit)
+    np.testing.assert_allclose(back, warp.back(points, direct), rtol=0.01, atol=1)
+    assert len(fits) == 2
+
+
+@pytest.mark.parametrize(("resample", "h", "w"), [("area", 100, 150), ("bilinear", 480, 640)])
+def test_a_second_network_picture_is_the_pictures_own_where_nothing_was_averaged(resample: str, h: int, w: int) -> None:
+    image = np.random.default_rng(4).integers(0, 256, (h, w, 3), dtype=np.uint8)
+
+    def refit(rows: int, columns: int) -> warp.Fit:
+        return warp.fit(rows, columns, 128, rule="long", multiple=32, resample=resample)
+
+    first = warp.fit(h, w, 256, rule="long", multiple=32, resample=resample)
+    made, fits = warp.again(image, warp.apply(image, first), first, refit)
+    np.testing.assert_array_equal(made, warp.apply(image, refit(h, w)))
+    assert len(fits) == 1

@@ -185,33 +185,38 @@ def predict(
     """
     settings: ModelSettings = model.settings
     size = size or settings.default_size
-    full = _look(model, image_bgr, size, flip_test, protocol)
+    image = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
+    height, width = image.shape[:2]
+    fit = _fit(settings, height, width, size)
+    network = warp.apply(image, fit)
+    full = _look(model, network, (fit,), flip_test, protocol)
     if second_look is None:
         second_look = looks.by_default(settings.second_look_px, settings.second_look_from, size)
     if not (second_look and settings.second_look_px):
         return full
-    height, width = image_bgr.shape[:2]
     scale = size / (min(height, width) if settings.fit_rule == "short" else max(height, width))
-    half = _look(model, image_bgr, size // 2, flip_test, protocol)
+    smaller, fits = warp.again(image, network, fit, lambda rows, columns: _fit(settings, rows, columns, size // 2))
+    half = _look(model, smaller, fits, flip_test, protocol)
     return looks.join(full, half, settings.second_look_px / scale)
 
 
+def _fit(settings: ModelSettings, height: int, width: int, size: int) -> warp.Fit:
+    return warp.fit(height, width, size, rule=settings.fit_rule, multiple=settings.multiple, resample=settings.resample)
+
+
 def _look(
-    model: nn.Module, image_bgr: npt.NDArray[np.uint8], size: int, flip_test: bool, protocol: ProtocolName
+    model: nn.Module,
+    network: npt.NDArray[np.uint8],
+    fits: Sequence[warp.Fit],
+    flip_test: bool,
+    protocol: ProtocolName,
 ) -> Poses:
+    """People of a network picture, in pixels of the picture that `fits` lead back to."""
     settings: ModelSettings = model.settings
-    height, width = image_bgr.shape[:2]
-    fit = warp.fit(
-        height,
-        width,
-        size,
-        rule=settings.fit_rule,
-        multiple=settings.multiple,
-        resample=settings.resample,
-    )
-    net_input = warp.apply(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), fit)
-    people = infer(model, net_input, flip_test=flip_test, protocol=protocol)
-    xy = warp.back(people["poses_net"][..., :2], fit)
+    people = infer(model, network, flip_test=flip_test, protocol=protocol)
+    xy = people["poses_net"][..., :2]
+    for fit in fits:
+        xy = warp.back(xy, fit)
     keep = oks.suppress(xy, people["scores"], settings.skeleton.sigmas, get_protocol(protocol).oks_threshold)
     return Poses(xy[keep], people["poses_net"][keep, :, 2], people["scores"][keep], settings.skeleton)
 
