@@ -14,10 +14,9 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Literal
 
-from boir_sdk import bundle, signal_stack
+from boir_sdk import bundle, processor, signal_stack
 from boir_sdk.errors import BoirError
 from boir_sdk.stream.redact import redact
 
@@ -68,7 +67,7 @@ def examine(*, probe: bool = False, model: str = "default") -> Iterator[Finding]
         ("packages", _packages),
         ("opencv-flavours", lambda: opencv_flavours(_installed())),
         ("video", _video),
-        ("processor", lambda: processor(_cpu_flags())),
+        ("processor", lambda: instructions(processor.flags())),
         ("devices", lambda: devices(_child(_DEVICES))),
         ("bundle", lambda: _bundle(model)),
         ("inference", lambda: inference(model, "CPU", _child(_PROBE, _setting(model, "CPU")))),
@@ -128,7 +127,7 @@ def video(build: str, backends: list[str]) -> Finding:
     )
 
 
-def processor(flags: frozenset[str] | None) -> Finding:
+def instructions(flags: frozenset[str] | None) -> Finding:
     """Judge the processor's instructions.
 
     Args:
@@ -303,15 +302,6 @@ def _installed() -> dict[str, str]:
         if name:
             found.setdefault(name.lower().replace("_", "-"), distribution.version)
     return found
-
-
-def _cpu_flags() -> frozenset[str] | None:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    found = next((line for line in lines if line.lower().startswith(("flags", "features"))), None)
-    return None if found is None else frozenset(found.split(":", 1)[1].split())
 
 
 def _setting(model: str, device: str, precision: str | None = None) -> str:

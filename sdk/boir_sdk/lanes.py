@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +21,19 @@ ROWS = ("vectors", "regress")  # per person; every other input of the person gra
 _PEOPLE, _KEYPOINTS = "people", "keypoints"
 
 
+class PersonGraph(NamedTuple):
+    """The person graph compiled for some people a call, and how many calls it computes at once."""
+
+    compiled: ov.CompiledModel
+    at_once: int
+
+
 class Lane:
     """The requests that one picture needs, with the shared maps in the same memory for both graphs."""
 
     def __init__(self, dense: ov.CompiledModel) -> None:
         self._dense = dense.create_infer_request()
-        self._requests: dict[int, ov.InferRequest] = {}
+        self._requests: dict[tuple[int, int], list[ov.InferRequest]] = {}  # by people a call, and calls at once
         self._picture = ov.Tensor(dense.inputs[0].element_type, dense.inputs[0].shape)
         self._dense.set_input_tensor(self._picture)
         self._outputs: dict[str, ov.Tensor] = {}
@@ -41,30 +50,56 @@ class Lane:
         return np.array(self._outputs[_PEOPLE].data)
 
     def keypoints(
-        self, people: NDArray[np.float32], rows: NDArray[np.intp], graph: Callable[[int], ov.CompiledModel]
+        self, people: NDArray[np.float32], batches: Sequence[slice], graph: Callable[[int], PersonGraph]
     ) -> NDArray[np.float32]:
-        """Run the person graph for those of the people just found -> [rows, K, 3].
+        """Run the person graph for the people just found -> [N, K, 3].
 
-        `graph` compiles it for a batch. It is given anew each time: a lane that kept it would keep its shape, and
-        OpenVINO's memory with it, after the shape was let go and until Python looked for cycles.
+        Args:
+            people: [N, 3] score, y, x.
+            batches: which of them go in one call; together all of them, in their order.
+            graph: compiles it for a batch. It is given anew each time: a lane that kept it would keep its shape, and
+                OpenVINO's memory with it, after the shape was let go and until Python looked for cycles.
         """
-        batch = len(rows)
-        request = self._requests.get(batch) or self._bind(batch, graph(batch))
-        request.get_tensor(CENTRE).data[:] = people[rows, 1:]
-        for name in ROWS:
-            if name in self._outputs:
-                request.get_tensor(name).data[:] = self._outputs[name].data[:, rows]
-        request.infer()
-        return np.array(request.get_tensor(_KEYPOINTS).data)
+        found: list[NDArray[np.float32]] = []
+        running: deque[ov.InferRequest] = deque()
+        try:
+            calls: Counter[int] = Counter()
+            for rows in batches:
+                batch = rows.stop - rows.start
+                compiled, at_once = graph(batch)
+                if len(running) == at_once:  # its turn is the request's that was started first
+                    found.append(_answer(running))
+                request = self._request(compiled, batch, at_once, calls[batch] % at_once)
+                calls[batch] += 1
+                request.get_tensor(CENTRE).data[:] = people[rows, 1:]
+                for name in ROWS:
+                    if name in self._outputs:
+                        request.get_tensor(name).data[:] = self._outputs[name].data[:, rows]
+                request.start_async()
+                running.append(request)
+            found.extend(_answer(running) for _ in range(len(running)))
+        finally:
+            for request in running:  # a request that still runs would refuse the lane's next picture
+                with suppress(RuntimeError):
+                    request.wait()
+        return np.concatenate(found)
 
-    def _bind(self, batch: int, compiled: ov.CompiledModel) -> ov.InferRequest:
-        request = compiled.create_infer_request()
-        for port in compiled.inputs:
-            name = port.get_any_name()
-            if name != CENTRE and name not in ROWS:
-                request.set_tensor(port, self._outputs[name])
-        self._requests[batch] = request
-        return request
+    def _request(self, compiled: ov.CompiledModel, batch: int, at_once: int, number: int) -> ov.InferRequest:
+        requests = self._requests.setdefault((batch, at_once), [])
+        if number == len(requests):
+            request = compiled.create_infer_request()
+            for port in compiled.inputs:
+                name = port.get_any_name()
+                if name != CENTRE and name not in ROWS:
+                    request.set_tensor(port, self._outputs[name])
+            requests.append(request)
+        return requests[number]
+
+
+def _answer(running: deque[ov.InferRequest]) -> NDArray[np.float32]:
+    """Wait for the first of them, which stays until it is done: Ctrl-C may come in between."""
+    running[0].wait()
+    return np.array(running.popleft().get_tensor(_KEYPOINTS).data)
 
 
 class Lanes:

@@ -24,14 +24,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boir_sdk import arithmetic, process_memory, signal_stack
+from boir_sdk import arithmetic, dilated, process_memory, processor, signal_stack
 from boir_sdk.bundle import Bundle
+from boir_sdk.decode import STRIDE
 from boir_sdk.errors import InferenceError, InputError
-from boir_sdk.lanes import CENTRE, ROWS, TIMEOUT_S, Lane, Lanes
+from boir_sdk.lanes import CENTRE, ROWS, TIMEOUT_S, Lane, Lanes, PersonGraph
 from boir_sdk.quiet_openvino import ov
 from boir_sdk.skeleton import get_skeleton
 
 COMPILED_SHAPES = 12  # compiled graphs kept, some MB each: two looks at pictures of six shapes
+SPREAD_CELLS = 6000  # of maps large enough that people are worth threads of their own
+CALLS_AT_ONCE = 8  # of the person graph, each with maps of its own: 7 MB at 512
 
 VERSION = str(ov.__version__)
 _META_DEVICES = ("AUTO", "MULTI", "HETERO", "BATCH")
@@ -80,10 +83,11 @@ class _Shape:
 
     def __init__(self, runtime: Runtime, height: int, width: int) -> None:
         self._runtime = runtime
+        self._cells = height * width // STRIDE**2
         dense = runtime._read("dense")
         dense.reshape({"picture": [runtime.options.views, height, width, 3]})
         self.dense = runtime._compile(dense)
-        self._persons: dict[int, ov.CompiledModel] = {}
+        self._persons: dict[tuple[int, int], PersonGraph] = {}  # by people a call, and calls at once
         self._lock = threading.Lock()
         self._lanes = Lanes()
 
@@ -101,20 +105,30 @@ class _Shape:
         finally:
             self._lanes.give(lane)
 
-    def person(self, batch: int) -> ov.CompiledModel:
+    def person(self, batch: int, *, spread: bool) -> PersonGraph:
+        """The person graph for some people a call.
+
+        One call has all threads. When there are more (`spread`) each has a thread of its own: moving maps bounds the
+        graph, so threads that share one call gain little. That takes 15 MB more, which small maps are not worth.
+        """
+        calls = self._runtime.calls_at_once(self.dense) if spread and self._cells >= SPREAD_CELLS else 1
         with self._lock:
-            if batch not in self._persons:
+            graph = self._persons.get((batch, calls))
+            if graph is None:
+                with suppress(RuntimeError):  # compiling needs the memory more; another picture may be using it
+                    self.dense.release_memory()
                 person = self._runtime._read("person")
                 person.reshape({name: shape for name, shape in self._person_shapes(person, batch)})
-                self._persons[batch] = self._runtime._compile(person)
-            return self._persons[batch]
+                streams = {"NUM_STREAMS": calls} if calls > 1 else {}
+                graph = self._persons[batch, calls] = PersonGraph(self._runtime._compile(person, **streams), calls)
+            return graph
 
     def rest(self) -> None:
         """Give back the memory between layers, if no picture is at work; the next picture takes it again."""
         if not self._lanes.idle():
             return
         with self._lock, suppress(RuntimeError):  # OpenVINO's word for a request that began just now
-            for graph in (self.dense, *self._persons.values()):
+            for graph in (self.dense, *(person.compiled for person in self._persons.values())):
                 graph.release_memory()
 
     def _person_shapes(self, person: ov.Model, batch: int) -> Iterator[tuple[str, list[int]]]:
@@ -151,7 +165,10 @@ class Runtime:
             self._core = ov.Core()
             _check_device(self._core, options)
         self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
-        if options.threads is not None and options.device.startswith("CPU"):
+        on_cpu = options.device.startswith("CPU")
+        units = {"int8": "amx_int8", "bf16": "amx_bf16"}.get(options.precision)
+        self._unfolds = on_cpu and units is not None and units in (processor.flags() or ())
+        if options.threads is not None and on_cpu:
             self._config["INFERENCE_NUM_THREADS"] = options.threads
         if options.cache_dir is not None:
             self._config["CACHE_DIR"] = str(options.cache_dir)
@@ -180,14 +197,10 @@ class Runtime:
                 people = lane.people(picture)
                 found_s = time.perf_counter()
                 people = people[people[:, 0] > np.float32(threshold)][:max_people]
-                keypoints = np.empty((len(people), self._joints, 3), dtype=np.float32)
-                done = 0
-                while done < len(people):
-                    left = len(people) - done
-                    batch = max(size for size in self.bundle.manifest.person_batches if size <= left)
-                    rows = np.arange(done, done + batch)
-                    keypoints[rows] = lane.keypoints(people, rows, shape.person)
-                    done += batch
+                keypoints = np.empty((0, self._joints, 3), dtype=np.float32)
+                if batches := _batches(len(people), self.bundle.manifest.person_batches):
+                    spread = len(batches) > 1
+                    keypoints = lane.keypoints(people, batches, lambda batch: shape.person(batch, spread=spread))
                 end_s = time.perf_counter()
             except RuntimeError as error:
                 raise InferenceError(f"OpenVINO failed on {self.options.device}: {error}") from error
@@ -225,7 +238,7 @@ class Runtime:
         """
         shape = self._shape(height, width)
         models = self._static(shape, height, width)
-        compiled = {"dense": shape.dense, "person": shape.person(1)}
+        compiled = {"dense": shape.dense, "person": shape.person(1, spread=False).compiled}
         return {part: arithmetic.multiply_adds(models[part], compiled[part]) for part in models}
 
     def watched(self, height: int, width: int) -> dict[str, ov.CompiledModel]:
@@ -282,8 +295,17 @@ class Runtime:
         except (RuntimeError, UnicodeDecodeError) as error:  # the second when its own message isn't text
             raise InferenceError(f"OpenVINO {ov.__version__} can't read {path}: {error}") from error
 
+    def calls_at_once(self, compiled: ov.CompiledModel) -> int:
+        """How many calls of a small graph this device computes best at once: on a CPU as many as it uses threads."""
+        if not self.options.device.startswith("CPU"):
+            return 1
+        return min(int(compiled.get_property("INFERENCE_NUM_THREADS")), CALLS_AT_ONCE)
+
     def _compile(self, model: ov.Model, **more: Any) -> ov.CompiledModel:
         _drop_idle_means(model)
+        if self._unfolds:
+            dilated.unfold(model)
+        process_memory.give_back()
         try:
             with signal_stack.preserved():
                 compiled = self._core.compile_model(model, self.options.device, {**self._config, **more})
@@ -344,6 +366,17 @@ def _check_device(core: ov.Core, options: Options) -> None:
             raise InferenceError(f"OpenVINO finds no device {options.device!r} here: it finds {found}") from None
         if options.precision == "bf16" and first == "CPU" and "BF16" not in capabilities:
             raise InferenceError("this processor has no bfloat16: use precision fp32 or fp16")
+
+
+def _batches(people: int, sizes: tuple[int, ...]) -> list[slice]:
+    """Share people out to calls of these sizes (ascending, the first is 1), the largest first."""
+    batches: list[slice] = []
+    done = 0
+    while done < people:
+        size = max(size for size in sizes if size <= people - done)
+        batches.append(slice(done, done + size))
+        done += size
+    return batches
 
 
 def _drop_idle_means(model: ov.Model) -> None:

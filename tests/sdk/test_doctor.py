@@ -61,7 +61,7 @@ def test_video(build, backends, level):
 )
 def test_processor(monkeypatch, machine, flags, level, says):
     monkeypatch.setattr(doctor.platform, "machine", lambda: machine)
-    found = doctor.processor(None if flags is None else frozenset(flags))
+    found = doctor.instructions(None if flags is None else frozenset(flags))
     assert (found.level, says in found.says) == (level, True)
     assert found.do or level == "ok" or flags is None
 

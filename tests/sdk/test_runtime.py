@@ -12,7 +12,7 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from boir_sdk import bundle, runtime, yardstick
+from boir_sdk import bundle, lanes, runtime, yardstick
 from boir_sdk.errors import InferenceError
 from boir_sdk.runtime import Options, Runtime
 
@@ -43,6 +43,59 @@ def test_a_person_alone_is_the_same_among_others(small):
     alone = made.infer(picture, max_people=1, threshold=-1.0)
     among = made.infer(picture, max_people=9, threshold=-1.0)
     np.testing.assert_array_equal(alone.keypoints[0], among.keypoints[0])
+
+
+@pytest.fixture(scope="module")
+def large():
+    """The embedded bundle and a picture whose people get threads of their own."""
+    made = Runtime(bundle.read("default"), OPTIONS)
+    picture = np.random.default_rng(1).integers(0, 256, (1, 320, 320, 3), dtype=np.uint8)
+    return made, picture
+
+
+@pytest.mark.parametrize("people", [2, 3, 7])
+def test_people_at_work_at_once_keep_their_order(large, people):
+    made, picture = large
+    alone = made.infer(picture, max_people=1, threshold=-1.0)
+    among = made.infer(picture, max_people=people, threshold=-1.0)
+    many = made.infer(picture, max_people=30, threshold=-1.0)
+    np.testing.assert_array_equal(among.keypoints, many.keypoints[:people])
+    np.testing.assert_allclose(alone.keypoints[0], among.keypoints[0], atol=1e-4)
+    assert len(np.unique(many.keypoints[:, :, 2].mean(axis=1))) == 30  # so a wrong order would show
+
+
+@pytest.mark.parametrize(("threads", "side", "at_once"), [(2, 320, 2), (1, 320, 1), (2, 192, 1)])
+def test_large_maps_are_worth_a_thread_a_person(threads, side, at_once):
+    made = Runtime(bundle.read("default"), dataclasses.replace(OPTIONS, threads=threads))
+    shape = made._shape(side, side)
+    assert shape.person(1, spread=True).at_once == at_once
+    assert shape.person(1, spread=False).at_once == 1
+
+
+def test_ctrl_c_between_people_leaves_the_lane_usable(large, monkeypatch):
+    made, picture = large
+    before = made.infer(picture, max_people=5, threshold=-1.0)
+
+    def interrupt(running):
+        assert running
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lanes, "_answer", interrupt)
+        for _ in range(lanes.LANES + 1):
+            with pytest.raises(KeyboardInterrupt):
+                made.infer(picture, max_people=5, threshold=-1.0)
+    after = made.infer(picture, max_people=5, threshold=-1.0)
+    np.testing.assert_array_equal(after.keypoints, before.keypoints)
+
+
+@pytest.mark.parametrize(
+    ("people", "sizes", "expected"), [(0, (1, 4), []), (3, (1,), [1, 1, 1]), (7, (1, 4), [4, 1, 1, 1])]
+)
+def test_people_are_shared_out_to_calls(people, sizes, expected):
+    batches = runtime._batches(people, sizes)
+    assert [rows.stop - rows.start for rows in batches] == expected
+    assert [place for rows in batches for place in range(rows.start, rows.stop)] == list(range(people))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +165,7 @@ def test_work_counts_what_runs_in_eight_bits(small):
 def test_the_convolution_to_measure_by(eight_bits):
     run_it, work = yardstick.convolution(1, eight_bits=eight_bits)
     run_it()
-    assert work == 48 * 48 * 256 * 256 * 9
+    assert work == yardstick.CHAIN * 48 * 48 * 256 * 256 * 9
 
 
 def test_a_shape_let_go_is_gone_without_the_garbage_collector():
