@@ -58,7 +58,8 @@ class PoseEstimator:
             model: folder of a bundle, or `default` for the one inside this package.
             device: OpenVINO's name: `CPU`, `GPU`, `NPU`, `AUTO`, ...
             size: network pixels of the side that the bundle's `fit_rule` names; None for the bundle's default.
-            precision: one of the bundle's (`fp32`, `fp16`, `int8`), or `bf16`; None for the bundle's default.
+            precision: one of the bundle's (`fp32`, `fp16`, `int8`), or `bf16` or `int8+bf16`, its graph with floats
+                computed in bfloat16, where the processor can; None for the bundle's default.
             score_threshold: people below it are left out, 0..1; None for the bundle's.
             max_people: at most so many a picture, 1 to the bundle's limit.
             threads: CPU threads of an inference; None for OpenVINO's choice.

@@ -26,17 +26,17 @@ from numpy.typing import NDArray
 
 from boir_sdk import arithmetic, dilated, process_memory, processor, signal_stack
 from boir_sdk.bundle import Bundle
-from boir_sdk.decode import STRIDE
 from boir_sdk.errors import InferenceError, InputError
 from boir_sdk.lanes import CENTRE, ROWS, TIMEOUT_S, Lane, Lanes, PersonGraph
 from boir_sdk.quiet_openvino import ov
 from boir_sdk.skeleton import get_skeleton
 
 COMPILED_SHAPES = 12  # compiled graphs kept, some MB each: two looks at pictures of six shapes
-SPREAD_CELLS = 6000  # of maps large enough that people are worth threads of their own
+SPREAD_FROM = 5  # calls a picture that are worth a second form of the person graph, 11 MB
 CALLS_AT_ONCE = 8  # of the person graph, each with maps of its own: 7 MB at 512
 
 VERSION = str(ov.__version__)
+_BFLOAT16 = {"bf16": ("fp16", "fp32"), "int8+bf16": ("int8",)}  # precision asked for -> weights it may take
 _META_DEVICES = ("AUTO", "MULTI", "HETERO", "BATCH")
 
 
@@ -46,7 +46,8 @@ class Options:
 
     Attributes:
         device: OpenVINO's name of it.
-        precision: `fp32`, `fp16`, `int8` as far as the bundle has them, or `bf16` for its float graph in bfloat16.
+        precision: `fp32`, `fp16`, `int8` as far as the bundle has them; `bf16` for its float graph in bfloat16, and
+            `int8+bf16` for its 8-bit graph with what is float there in bfloat16.
         threads: for CPU inference, or None for OpenVINO's choice.
         cache_dir: folder for compiled graphs, or None.
         views: 1, or 2 for the flip test.
@@ -83,7 +84,6 @@ class _Shape:
 
     def __init__(self, runtime: Runtime, height: int, width: int) -> None:
         self._runtime = runtime
-        self._cells = height * width // STRIDE**2
         dense = runtime._read("dense")
         dense.reshape({"picture": [runtime.options.views, height, width, 3]})
         self.dense = runtime._compile(dense)
@@ -109,9 +109,9 @@ class _Shape:
         """The person graph for some people a call.
 
         One call has all threads. When there are more (`spread`) each has a thread of its own: moving maps bounds the
-        graph, so threads that share one call gain little. That takes 15 MB more, which small maps are not worth.
+        graph, so threads that share one call gain little.
         """
-        calls = self._runtime.calls_at_once(self.dense) if spread and self._cells >= SPREAD_CELLS else 1
+        calls = self._runtime.calls_at_once(self.dense) if spread else 1
         with self._lock:
             graph = self._persons.get((batch, calls))
             if graph is None:
@@ -166,7 +166,7 @@ class Runtime:
             _check_device(self._core, options)
         self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
         on_cpu = options.device.startswith("CPU")
-        units = {"int8": "amx_int8", "bf16": "amx_bf16"}.get(options.precision)
+        units = {"int8": "amx_int8", "int8+bf16": "amx_int8", "bf16": "amx_bf16"}.get(options.precision)
         self._unfolds = on_cpu and units is not None and units in (processor.flags() or ())
         if options.threads is not None and on_cpu:
             self._config["INFERENCE_NUM_THREADS"] = options.threads
@@ -199,7 +199,7 @@ class Runtime:
                 people = people[people[:, 0] > np.float32(threshold)][:max_people]
                 keypoints = np.empty((0, self._joints, 3), dtype=np.float32)
                 if batches := _batches(len(people), self.bundle.manifest.person_batches):
-                    spread = len(batches) > 1
+                    spread = len(batches) >= SPREAD_FROM
                     keypoints = lane.keypoints(people, batches, lambda batch: shape.person(batch, spread=spread))
                 end_s = time.perf_counter()
             except RuntimeError as error:
@@ -343,10 +343,10 @@ if hasattr(os, "register_at_fork"):
 def _weights_and_hint(bundle: Bundle, options: Options) -> tuple[str, str]:
     """The bundle's precision to read, and what OpenVINO is told to compute floats in: never left to its guess."""
     manifest = bundle.manifest
-    if options.precision == "bf16":
-        floats = [precision for precision in ("fp16", "fp32") if precision in manifest.precisions]
-        if floats:
-            return floats[0], "bf16"
+    if options.precision in _BFLOAT16:
+        weights = [precision for precision in _BFLOAT16[options.precision] if precision in manifest.precisions]
+        if weights:
+            return weights[0], "bf16"
     elif options.precision in manifest.precisions:
         half = options.precision == "fp16" and not options.device.startswith("CPU")
         return options.precision, "f16" if half else "f32"
@@ -364,8 +364,8 @@ def _check_device(core: ov.Core, options: Options) -> None:
         except RuntimeError:
             found = ", ".join(core.available_devices) or "none"
             raise InferenceError(f"OpenVINO finds no device {options.device!r} here: it finds {found}") from None
-        if options.precision == "bf16" and first == "CPU" and "BF16" not in capabilities:
-            raise InferenceError("this processor has no bfloat16: use precision fp32 or fp16")
+        if options.precision in _BFLOAT16 and first == "CPU" and "BF16" not in capabilities:
+            raise InferenceError("this processor has no bfloat16: use a precision without bf16")
 
 
 def _batches(people: int, sizes: tuple[int, ...]) -> list[slice]:

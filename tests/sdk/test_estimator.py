@@ -213,6 +213,19 @@ def test_a_precision_that_the_bundle_lacks_is_refused(precision):
         PoseEstimator(precision=precision)
 
 
+def test_bfloat16_beside_eight_bits_is_used_or_refused_by_name():
+    try:
+        with PoseEstimator(size=256) as usual, PoseEstimator(size=256, precision="int8+bf16") as made:
+            expected, poses = usual(PICTURE), made(PICTURE)
+            info = made.info["precision"]
+    except InferenceError as error:
+        assert "this processor has no bfloat16" in str(error)
+        return
+    assert (info["weights"], info["hint"], info["effective"]) == ("int8", "bf16", "int8+bf16")
+    assert len(poses) == len(expected)
+    np.testing.assert_allclose(poses.scores, expected.scores, atol=0.05)
+
+
 def test_a_budget_chooses_a_size_and_says_why():
     with PoseEstimator(budget_ms=1e6) as large, PoseEstimator(budget_ms=1e-3) as small:
         assert large.info["size"]["used"] == max(large.info["size"]["offered"])

@@ -71,7 +71,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="look in half size too (default: as the bundle is made for; never with --against, which looks once)",
     )
     add("--threads", nargs="+", type=_positive, metavar="N", help="CPU threads (default: OpenVINO's choice)")
-    add("--precision", nargs="+", metavar="P", help="fp32, bf16, fp16 or int8, as the bundle offers")
+    add("--precision", nargs="+", metavar="P", help="fp32, bf16, fp16, int8 or int8+bf16, as the bundle offers")
     add("--device", default="CPU", help="OpenVINO device (default: %(default)s)")
     add("--picture", type=Path, metavar="FILE", help="picture to resize (default: a made one of 1280 x 720)")
     add("--against", nargs="+", choices=KINDS, default=[], metavar="KIND", help=f"other ways: {', '.join(KINDS)}")

@@ -41,7 +41,7 @@ def add_model_group(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--model", default="default", metavar="BUNDLE", help="bundle folder (default: the embedded one)")
     model.add_argument("--device", default="CPU", help="OpenVINO device (default: %(default)s)")
     model.add_argument("--size", type=positive, metavar="PX", help="network size (default: the bundle's)")
-    model.add_argument("--precision", help="fp32, bf16, fp16 or int8, as the bundle offers")
+    model.add_argument("--precision", help="fp32, bf16, fp16, int8 or int8+bf16, as the bundle offers")
     model.add_argument("--threshold", type=share, metavar="S", help="lowest score of a person, 0 to 1")
     model.add_argument("--max-people", type=positive, default=30, metavar="N", help="at most (default: %(default)s)")
     model.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: OpenVINO's choice)")
