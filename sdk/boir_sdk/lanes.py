@@ -96,6 +96,17 @@ class Lane:
         return requests[number]
 
 
+def shared_out(people: int, sizes: tuple[int, ...]) -> list[slice]:
+    """Share people out to calls of these sizes (ascending, the first is 1), the largest first."""
+    batches: list[slice] = []
+    done = 0
+    while done < people:
+        size = max(size for size in sizes if size <= people - done)
+        batches.append(slice(done, done + size))
+        done += size
+    return batches
+
+
 def _answer(running: deque[ov.InferRequest]) -> NDArray[np.float32]:
     """Wait for the first of them, which stays until it is done: Ctrl-C may come in between."""
     running[0].wait()

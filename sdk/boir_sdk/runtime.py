@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from boir_sdk import arithmetic, dilated, process_memory, processor, signal_stack
 from boir_sdk.bundle import Bundle
 from boir_sdk.errors import InferenceError, InputError
-from boir_sdk.lanes import CENTRE, ROWS, TIMEOUT_S, Lane, Lanes, PersonGraph
+from boir_sdk.lanes import CENTRE, ROWS, TIMEOUT_S, Lane, Lanes, PersonGraph, shared_out
 from boir_sdk.quiet_openvino import ov
 from boir_sdk.skeleton import get_skeleton
 
@@ -111,7 +111,7 @@ class _Shape:
         One call has all threads. When there are more (`spread`) each has a thread of its own: moving maps bounds the
         graph, so threads that share one call gain little.
         """
-        calls = self._runtime.calls_at_once(self.dense) if spread else 1
+        calls = self._runtime._calls_at_once(self.dense) if spread else 1
         with self._lock:
             graph = self._persons.get((batch, calls))
             if graph is None:
@@ -198,7 +198,7 @@ class Runtime:
                 found_s = time.perf_counter()
                 people = people[people[:, 0] > np.float32(threshold)][:max_people]
                 keypoints = np.empty((0, self._joints, 3), dtype=np.float32)
-                if batches := _batches(len(people), self.bundle.manifest.person_batches):
+                if batches := shared_out(len(people), self.bundle.manifest.person_batches):
                     spread = len(batches) >= SPREAD_FROM
                     keypoints = lane.keypoints(people, batches, lambda batch: shape.person(batch, spread=spread))
                 end_s = time.perf_counter()
@@ -295,7 +295,7 @@ class Runtime:
         except (RuntimeError, UnicodeDecodeError) as error:  # the second when its own message isn't text
             raise InferenceError(f"OpenVINO {ov.__version__} can't read {path}: {error}") from error
 
-    def calls_at_once(self, compiled: ov.CompiledModel) -> int:
+    def _calls_at_once(self, compiled: ov.CompiledModel) -> int:
         """How many calls of a small graph this device computes best at once: on a CPU as many as it uses threads."""
         if not self.options.device.startswith("CPU"):
             return 1
@@ -366,17 +366,6 @@ def _check_device(core: ov.Core, options: Options) -> None:
             raise InferenceError(f"OpenVINO finds no device {options.device!r} here: it finds {found}") from None
         if options.precision in _BFLOAT16 and first == "CPU" and "BF16" not in capabilities:
             raise InferenceError("this processor has no bfloat16: use a precision without bf16")
-
-
-def _batches(people: int, sizes: tuple[int, ...]) -> list[slice]:
-    """Share people out to calls of these sizes (ascending, the first is 1), the largest first."""
-    batches: list[slice] = []
-    done = 0
-    while done < people:
-        size = max(size for size in sizes if size <= people - done)
-        batches.append(slice(done, done + size))
-        done += size
-    return batches
 
 
 def _drop_idle_means(model: ov.Model) -> None:

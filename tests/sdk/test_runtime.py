@@ -93,7 +93,7 @@ def test_ctrl_c_between_people_leaves_the_lane_usable(large, monkeypatch):
     ("people", "sizes", "expected"), [(0, (1, 4), []), (3, (1,), [1, 1, 1]), (7, (1, 4), [4, 1, 1, 1])]
 )
 def test_people_are_shared_out_to_calls(people, sizes, expected):
-    batches = runtime._batches(people, sizes)
+    batches = lanes.shared_out(people, sizes)
     assert [rows.stop - rows.start for rows in batches] == expected
     assert [place for rows in batches for place in range(rows.start, rows.stop)] == list(range(people))
 
