@@ -24,7 +24,7 @@ LIGHT_TESTS = tuple(
     f"tests/sdk/test_{name}.py"
     for name in (
         *("decode", "poses", "looks", "oks", "warp", "image", "manifest", "bundle"),
-        *("runtime", "selftest", "interchange", "draw", "smooth", "track", "doctor", "sinks"),
+        *("runtime", "dilated", "selftest", "interchange", "draw", "smooth", "track", "doctor", "sinks"),
     )
 )
 TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "pillow", "psutil")
