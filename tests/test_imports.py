@@ -27,7 +27,7 @@ FORBIDDEN = {
 SDK_CORE = {"numpy", "cv2", "openvino", "boir_sdk"}
 SDK_OPTIONAL = {("interchange.py", "supervision"), ("model_api.py", "model_api")}
 OPENVINO_SEAM = "quiet_openvino.py"
-OPENVINO_USERS = {"runtime.py", "lanes.py", "yardstick.py", "doctor.py", "dilated.py"}
+OPENVINO_USERS = {"runtime.py", "lanes.py", "yardstick.py", "doctor.py", "dilated.py", "static_graph.py"}
 IN_TREE = {**os.environ, "PYTHONPATH": str(ROOT / "sdk")}
 DEMO_MAY = {"boir_sdk", "numpy", "cv2"}
 

@@ -8,7 +8,6 @@ by two threads, so each caller takes a `Lane`, a dense request and person reques
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import queue
 import threading
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boir_sdk import arithmetic, dilated, process_memory, processor, signal_stack
+from boir_sdk import arithmetic, dilated, process_memory, processor, signal_stack, static_graph
 from boir_sdk.bundle import Bundle
 from boir_sdk.errors import InferenceError, InputError
 from boir_sdk.lanes import CENTRE, ROWS, TIMEOUT_S, Lane, Lanes, PersonGraph, shared_out
@@ -85,7 +84,7 @@ class _Shape:
     def __init__(self, runtime: Runtime, height: int, width: int) -> None:
         self._runtime = runtime
         dense = runtime._read("dense")
-        dense.reshape({"picture": [runtime.options.views, height, width, 3]})
+        static_graph.reshape(dense, {"picture": [runtime.options.views, height, width, 3]})
         self.dense = runtime._compile(dense)
         self._persons: dict[tuple[int, int], PersonGraph] = {}  # by people a call, and calls at once
         self._lock = threading.Lock()
@@ -118,7 +117,7 @@ class _Shape:
                 with suppress(RuntimeError):  # compiling needs the memory more; another picture may be using it
                     self.dense.release_memory()
                 person = self._runtime._read("person")
-                person.reshape({name: shape for name, shape in self._person_shapes(person, batch)})
+                static_graph.reshape(person, dict(self._person_shapes(person, batch)))
                 streams = {"NUM_STREAMS": calls} if calls > 1 else {}
                 graph = self._persons[batch, calls] = PersonGraph(self._runtime._compile(person, **streams), calls)
             return graph
@@ -253,8 +252,8 @@ class Runtime:
     def _static(self, shape: _Shape, height: int, width: int) -> dict[str, ov.Model]:
         """Both graphs, not compiled, for a network picture and one person."""
         models = {part: self._read(part) for part in ("dense", "person")}
-        models["dense"].reshape({"picture": [self.options.views, height, width, 3]})
-        models["person"].reshape(dict(shape._person_shapes(models["person"], 1)))
+        static_graph.reshape(models["dense"], {"picture": [self.options.views, height, width, 3]})
+        static_graph.reshape(models["person"], dict(shape._person_shapes(models["person"], 1)))
         return models
 
     def close(self) -> None:
@@ -289,11 +288,7 @@ class Runtime:
             return shape
 
     def _read(self, part: str) -> ov.Model:
-        path = self.bundle.graph(self._weights, part)
-        try:
-            return self._core.read_model(path)
-        except (RuntimeError, UnicodeDecodeError) as error:  # the second when its own message isn't text
-            raise InferenceError(f"OpenVINO {ov.__version__} can't read {path}: {error}") from error
+        return static_graph.read(self._core, self.bundle.graph(self._weights, part))
 
     def _calls_at_once(self, compiled: ov.CompiledModel) -> int:
         """How many calls of a small graph this device computes best at once: on a CPU as many as it uses threads."""
@@ -302,7 +297,7 @@ class Runtime:
         return min(int(compiled.get_property("INFERENCE_NUM_THREADS")), CALLS_AT_ONCE)
 
     def _compile(self, model: ov.Model, **more: Any) -> ov.CompiledModel:
-        _drop_idle_means(model)
+        static_graph.drop_idle_means(model)
         if self._unfolds:
             dilated.unfold(model)
         process_memory.give_back()
@@ -366,18 +361,6 @@ def _check_device(core: ov.Core, options: Options) -> None:
             raise InferenceError(f"OpenVINO finds no device {options.device!r} here: it finds {found}") from None
         if options.precision in _BFLOAT16 and first == "CPU" and "BF16" not in capabilities:
             raise InferenceError("this processor has no bfloat16: use a precision without bf16")
-
-
-def _drop_idle_means(model: ov.Model) -> None:
-    """Take out means over an axis that a static shape gave length 1 (the views): OpenVINO would compute them."""
-    for operation in model.get_ops():
-        if operation.get_type_name() != "ReduceMean":
-            continue
-        before, after = operation.get_input_partial_shape(0), operation.get_output_partial_shape(0)
-        if before.is_static and after.is_static and math.prod(before.to_shape()) == math.prod(after.to_shape()):
-            shape = np.array(list(after.to_shape()), dtype=np.int64)
-            same = ov.opset1.reshape(operation.input_value(0), shape, special_zero=False)
-            operation.output(0).replace(same.output(0))
 
 
 def effective_precision(compiled: ov.CompiledModel) -> str:
