@@ -65,7 +65,7 @@ def test_an_estimator_takes_or_refuses_any_array_and_never_changes_it(array, est
     assert np.array_equal(array[:50, :50], before, equal_nan=array.dtype.kind == "f")
 
 
-@settings(max_examples=80, derandomize=True)
+@settings(max_examples=2000, derandomize=True)
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
 @given(
     hnp.arrays(
