@@ -151,6 +151,10 @@ class Lanes:
             else:
                 self._free.append(lane)
 
-    def idle(self) -> bool:
-        """Tell whether nobody has a lane."""
-        return len(self._free) == LANES
+    def forget(self) -> bool:
+        """Let go of all lanes, unless somebody has one; tell whether that was done."""
+        with self._lock:
+            idle = len(self._free) == LANES
+            if idle:
+                self._free = [None] * LANES
+            return idle

@@ -86,6 +86,7 @@ class _Shape:
         dense = runtime._read("dense")
         static_graph.reshape(dense, {"picture": [runtime.options.views, height, width, 3]})
         self.dense = runtime._compile(dense)
+        self._calls_at_once = runtime._calls_at_once(self.dense)
         self._persons: dict[tuple[int, int], PersonGraph] = {}  # by people a call, and calls at once
         self._lock = threading.Lock()
         self._lanes = Lanes()
@@ -110,7 +111,7 @@ class _Shape:
         One call has all threads. When there are more (`spread`) each has a thread of its own: moving maps bounds the
         graph, so threads that share one call gain little.
         """
-        calls = self._runtime._calls_at_once(self.dense) if spread else 1
+        calls = self._calls_at_once if spread else 1
         with self._lock:
             graph = self._persons.get((batch, calls))
             if graph is None:
@@ -123,8 +124,8 @@ class _Shape:
             return graph
 
     def rest(self) -> None:
-        """Give back the memory between layers, if no picture is at work; the next picture takes it again."""
-        if not self._lanes.idle():
+        """Give back the maps and the memory between layers, if no picture is at work; the next one takes them again."""
+        if not self._lanes.forget():
             return
         with self._lock, suppress(RuntimeError):  # OpenVINO's word for a request that began just now
             for graph in (self.dense, *(person.compiled for person in self._persons.values())):

@@ -200,6 +200,18 @@ def test_a_shape_that_rested_gives_the_same_bits(small):
     np.testing.assert_array_equal(before.center_scores, after.center_scores)
 
 
+def test_a_shape_that_rested_keeps_no_maps(small):
+    """6 MB of them at 512, held while the second look's graphs were compiled, which takes the most memory of all."""
+    made, picture = small
+    made.infer(picture, max_people=1, threshold=-1.0)
+    shape = made._shapes[picture.shape[1], picture.shape[2]]
+    with shape.lane() as lane:
+        maps = weakref.ref(lane)
+    del lane
+    shape.rest()
+    assert maps() is None
+
+
 def test_a_shape_at_work_does_not_rest(small, monkeypatch):
     made, picture = small
     made.infer(picture, max_people=1, threshold=-1.0)
