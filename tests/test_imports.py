@@ -34,7 +34,7 @@ DEMO_MAY = {"boir_sdk", "numpy", "cv2"}
 
 def imported(path: Path, *, package: str = "", module_level: bool = False) -> set[str]:
     """Dotted names a file imports; with `module_level`, only what runs when the module is imported."""
-    tree = ast.parse(path.read_text(), filename=str(path))
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     names: set[str] = set()
 
     def visit(node: ast.AST) -> None:
