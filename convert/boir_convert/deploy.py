@@ -9,31 +9,29 @@ Tensors by name; maps have their channels last, as the convolutions leave them a
     people    [M, 3]        score, y, x in cells of the M = 30 best local maxima; empty places have score 0
     vectors   [V, M, 3D]    each person's attention vectors, channel part and spatial part, from each view, and the
                             mean over all cells of what the channel part makes of g
-    regress   [V, M, 2K]    `nano` only: keypoints regressed at the centre, relative to it, in cells
-    g, h      [V, H, W, D]  shared maps (M5.1)
-    keypoint_logits [V, H, W, K], offset [V, H, W, 2K]   `nano` only
+    g, h      [V, H, W, D]  shared maps (M5.1); of `nano` at half the height and width
+    offset_hidden [V, H, W, 96]  `nano` only: what offsets are made of, where a keypoint turns out to be
+    regress   [V, M, 2K]         with a prior only: keypoints regressed at the centre, relative to it, in cells
+    keypoint_logits [V, H, W, K] with a prior only
     center_yx [B, 2]        the people given to the person part, cells
     keypoints [B, K, 3]     network x, y in pixels, and the smoothed peak
 """
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from boir_convert.person_head import PersonLogits, SharedMaps, bias, channels_last
 from boir_sdk.decode import STRIDE
 from boir_train.losses.focal import probability
 from boir_train.model.boir import BoIR
 from boir_train.model.hrnet import enlarge
-from boir_train.model.nano import Nano, PosePrior, mirror_offset
-from boir_train.model.person_head import POSITION_UNIT, PersonHead
+from boir_train.model.mobilenet_fpn import FINE_CHANNELS, ContextFeature, PoseHead
+from boir_train.model.nano import Nano, PosePrior
 
 MAX_PEOPLE = 30
-_EPSILON = 1e-5  # of the instance norms
-_BLOCK = 8  # map columns that one convolution channel stands for; every map is so many wide or a multiple
 
 
 class CentreDecode(nn.Module):
@@ -67,7 +65,7 @@ class PaperDense(nn.Module):
         super().__init__()
         self.backbone, self.neck, self.center_head = model.backbone, model.multihead.neck, model.multihead.center_head
         down = model.kpt_head.conv_down.weight.detach()[:, :, 0, 0]  # [D, C]
-        self.bias = nn.Parameter(_bias(model.kpt_head.conv_down))
+        self.bias = nn.Parameter(bias(model.kpt_head.conv_down))
         width = model.backbone.out_channels // 15
         self.down = nn.ParameterList(torch.split(down, [width, 2 * width, 4 * width, 8 * width], dim=1))
         self.shared = SharedMaps(model.kpt_head)
@@ -87,112 +85,45 @@ class PaperDense(nn.Module):
 
 
 class NanoDense(nn.Module):
-    """The dense part of `nano`; view 1 stays in its own, mirrored frame, except for the people and the offsets."""
+    """The dense part of `nano`; view 1 stays in its own, mirrored frame, except for the people.
+
+    What only some cells need is made there: 1 x 1 convolutions of the regression head at people's centres, those of the
+    offset head by the person part. The feature's four parts are never put together: the convolution of their
+    concatenation is a sum, and with the mean of `head_step` cells after it one of that stride.
+    """
 
     def __init__(self, model: Nano, kernel: int) -> None:
         super().__init__()
         self.model = model
         self.shared = SharedMaps(model.kpt_head)
         self.decode = CentreDecode(kernel)
+        down, step = model.kpt_head.conv_down.weight.detach(), model.head_step
+        down = (down / step**2).repeat(1, 1, step, step)
+        parts = [PoseHead.hidden_channels, PoseHead.hidden_channels, FINE_CHANNELS, ContextFeature.channels]
+        self.down = nn.ParameterList(torch.split(down, parts, dim=1))
+        self.down_bias = nn.Parameter(bias(model.kpt_head.conv_down))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Normalised pictures [V, 3, H, W] -> people, vectors, regress, g, h, keypoint_logits, offset."""
-        maps = self.model.dense(x)
-        prob = probability(maps["center_logits"])
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Normalised pictures [V, 3, H, W] -> people, vectors, g, h, offset_hidden, regress, keypoint_logits."""
+        p2, c4b, c5 = self.model.backbone(x)
+        heads = self.model.multihead
+        prob = probability(heads.center_head(p2)[1])
         people, index = self.decode(torch.cat([prob[:1], prob[1:].flip(-1)]))
         width = prob.shape[-1]
         mirrored = index + width - 1 - 2 * (index % width)
-        columns, regress = (
-            torch.cat([_columns(maps[name][:1], index), _columns(maps[name][1:], mirrored)])
-            for name in ("features", "regress")
-        )
-        logits = self.model.prior.gain[:, None, None] * maps["keypoint_logits"]
-        offset = maps["offset"]
-        offset = torch.cat([offset[:1], mirror_offset(offset[1:], self.model.settings.skeleton)])
-        vectors, g, h = self.shared(self.model.kpt_head.conv_down(maps["features"]), columns)
-        return people, vectors, regress, g, h, _channels_last(logits), _channels_last(offset)
-
-
-class SharedMaps(nn.Module):
-    """What the person head makes once a picture, for everybody (M5.1)."""
-
-    def __init__(self, head: PersonHead) -> None:
-        super().__init__()
-        self.c_attn, self.s_attn = head.c_attn, head.s_attn.atn
-        self.channel, self.spatial = map(nn.Parameter, _fuse_weights(head))
-
-    def forward(self, g: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map g [V, D, H, W] and people's feature columns [V, M, C] -> vectors, g, h."""
-        h = F.conv2d(g, self.spatial[:, :, None, None])
-        g = _channels_last(g)
-        # Along rows, then along columns: one long float32 sum would lose digits where the mean is large (M5.2).
-        g_mean = g.mean(dim=2).mean(dim=1)[:, None]
-        a, s = self.c_attn(columns), self.s_attn(columns)
-        return torch.cat([a, s, torch.matmul(a * g_mean, self.channel.t())], dim=2), g, _channels_last(h)
-
-
-class PositionConv(nn.Module):
-    """The 5 x 5 convolution of the spatial attention (M2.4) without ever making its two position planes.
-
-    Likeness: eight neighbouring columns are taken for the channels of one cell, which makes a convolution of 8 to 8
-    channels that vector units can fill, without moving a number. Position: the planes are sums of a row and a column
-    number, so what the kernel makes of them is a product of small matrices, zero padding included.
-    """
-
-    def __init__(self, weight: Tensor) -> None:
-        """weight: [1, 3, 5, 5] for likeness, x and y."""
-        super().__init__()
-        likeness, x, y = weight.detach()[0]
-        blocks = torch.zeros(_BLOCK, _BLOCK, 5, 3)  # column out, column in, kernel row, block to the left to the right
-        for column in range(_BLOCK):
-            for step in range(5):
-                block, inside = divmod(column + step - 2 + _BLOCK, _BLOCK)
-                blocks[column, inside, :, block] = likeness[:, step]
-        self.blocks = nn.Parameter(blocks)
-        self.x, self.y = nn.Parameter(x / POSITION_UNIT), nn.Parameter(y / POSITION_UNIT)
-
-    def forward(self, likeness: Tensor, own_yx: Tensor) -> Tensor:
-        """Likeness [N, H, W] and centres [N, 2] in cells -> [N, H, W]."""
-        height, width = likeness.shape[1:]
-        blocks = torch.unflatten(likeness, 2, (-1, _BLOCK)).permute(0, 3, 1, 2)
-        plane = F.conv2d(blocks, self.blocks, padding=(2, 1)).permute(0, 2, 3, 1).flatten(2)
-        inside_y, to_y = _kernel_steps(height, own_yx[:, 0])
-        inside_x, to_x = _kernel_steps(width, own_yx[:, 1])
-        plane = plane + torch.matmul(torch.matmul(inside_y, self.x), to_x.transpose(1, 2))
-        return plane + torch.matmul(to_y, torch.matmul(self.y, inside_x.t()))
-
-
-class PersonLogits(nn.Module):
-    """The person head in the cheaper form of M5.1: one [D, D] product a person, one shared plane h.
-
-    Channels are last throughout: as a product of a tall matrix with a small one, everything is read in the order it is
-    kept in. The biases of the two convolutions in front of instance norms cancel there and are left out. The mean of
-    the second norm is known before its map is (M5.2), its deviation goes into the heatmap weights after the ReLU, which
-    positive factors pass, so the map is written once.
-    """
-
-    def __init__(self, head: PersonHead) -> None:
-        super().__init__()
-        self.conv = PositionConv(head.s_attn.conv.weight)
-        self.channel = nn.Parameter(_fuse_weights(head)[0].t().contiguous())
-        self.heatmap = nn.Parameter(head.heatmap_conv.weight.detach()[:, :, 0, 0].t().contiguous())
-        self.heatmap_bias = nn.Parameter(_bias(head.heatmap_conv))
-
-    def forward(self, own_yx: Tensor, vectors: Tensor, g: Tensor, h: Tensor) -> Tensor:
-        """Centres in each view's frame [V, B, 2], vectors [V, B, 3D] and maps -> logits [V, B, H, W, K]."""
-        views, people = vectors.shape[:2]
-        size = (g.shape[1], g.shape[2])
-        g, h = g.flatten(1, 2), h.flatten(1, 2)  # [V, P, D]
-        a, s, mean = torch.unflatten(vectors, 2, (3, -1)).unbind(dim=2)  # [V, B, D] each
-        likeness = torch.matmul(s, g.transpose(1, 2))  # [V, B, P]
-        plane = self.conv(torch.unflatten(likeness.flatten(0, 1), 1, size), own_yx.flatten(0, 1))
-        mask = torch.unflatten(F.instance_norm(plane[:, None]).flatten(2), 0, (views, people))  # [V, B, 1, P]
-        weight = self.channel * a[:, :, :, None]  # [V, B, D, D]
-        mean = mean[:, :, None] + torch.matmul(mask, h[:, None]) / mask.shape[3]  # [V, B, 1, D]
-        fused = torch.matmul(g[:, None], weight) + mask.transpose(2, 3) * h[:, None] - mean  # [V, B, P, D]
-        variance = torch.matmul(torch.ones_like(mask), fused.square()) / mask.shape[3]  # [V, B, 1, D]
-        heatmap = self.heatmap * torch.rsqrt(variance + _EPSILON).transpose(2, 3)  # [V, B, D, K]
-        return torch.unflatten(torch.matmul(F.relu(fused), heatmap) + self.heatmap_bias, 2, size)
+        keypoint_hidden, regress_hidden = heads.buk_head.sep(p2), heads.regress_head.sep(p2)
+        features = (keypoint_hidden, regress_hidden, p2, self.model.context(c4b, c5))
+        columns = [torch.cat([_columns(y[:1], index), _columns(y[1:], mirrored)]) for y in features]
+        g = F.conv2d(features[0], self.down[0], self.down_bias, stride=self.model.head_step)
+        for y, weight in zip(features[1:], list(self.down)[1:], strict=True):
+            g = g + F.conv2d(y, weight, stride=self.model.head_step)
+        vectors, g, h = self.shared(g, torch.cat(columns, dim=2))
+        found = (people, vectors, g, h, channels_last(heads.offset_head.sep(p2)))
+        if self.model.prior is None:
+            return found
+        regress = F.linear(columns[1], heads.regress_head.out.weight[:, :, 0, 0], heads.regress_head.out.bias)
+        logits = self.model.prior.gain[:, None, None] * heads.buk_head.out(keypoint_hidden)
+        return *found, regress, channels_last(logits)
 
 
 class PaperPerson(nn.Module):
@@ -214,7 +145,7 @@ class PaperPerson(nn.Module):
         height, width = heat.shape[1:3]
         heat = self.smooth(heat)
         peak, y, x = _peaks(heat)
-        flat = _channels_last(heat).flatten(1, 2)  # [B, P, K]
+        flat = channels_last(heat).flatten(1, 2)  # [B, P, K]
         dx = _quarter_shift(flat, y * width + x, x, width, step=1)
         dy = _quarter_shift(flat, y * width + x, y, height, step=width)
         return torch.stack([(x + dx) * STRIDE + STRIDE / 2, (y + dy) * STRIDE + STRIDE / 2, peak], dim=2)
@@ -227,35 +158,55 @@ class NanoPerson(nn.Module):
 
     def __init__(self, model: Nano, kernel: int) -> None:
         super().__init__()
-        self.logits = PersonLogits(model.kpt_head)
-        self.prior = PriorLast(model.prior)
-        self.joints = len(model.settings.skeleton)
+        self.logits = PersonLogits(model.kpt_head, step=model.head_step)
+        self.prior = None if model.prior is None else PriorLast(model.prior)
+        self.step, self.joints = model.head_step, len(model.settings.skeleton)
         self.register_buffer("flip_index", torch.tensor(model.settings.skeleton.flip_index))
         self.smooth = SmoothLast(self.joints, kernel)
+        out = model.multihead.offset_head.out
+        weight = torch.unflatten(out.weight.detach()[:, :, 0, 0], 0, (-1, 2))
+        constant = torch.unflatten(bias(out), 0, (-1, 2))
+        flip = self.flip_index  # view 1 shows the mirrored person's keypoint
+        self.offset_weight = nn.Parameter(torch.stack([weight, weight[flip]]))  # [2, K, 2, 96]
+        self.offset_bias = nn.Parameter(torch.stack([constant, constant[flip]]))  # [2, K, 2]
 
     def forward(
         self,
         center_yx: Tensor,
         vectors: Tensor,
-        regress: Tensor,
         g: Tensor,
         h: Tensor,
-        keypoint_logits: Tensor,
-        offset: Tensor,
+        offset_hidden: Tensor,
+        regress: Tensor | None = None,
+        keypoint_logits: Tensor | None = None,
     ) -> Tensor:
         """-> keypoints [B, K, 3]; `keypoint_logits` come with the prior's gain already on them."""
-        views, height, width = g.shape[:3]
+        views, height, width = offset_hidden.shape[:3]
         mirrored = torch.stack([center_yx[:, 0], width - 1 - center_yx[:, 1]], dim=1)
         own = torch.stack([center_yx, mirrored])[:views]  # [V, B, 2]
-        regressed = torch.unflatten(regress, 2, (-1, 2)) + own[:, :, None]  # [V, B, K, 2]
-        prior = keypoint_logits[:, None] - self.prior(regressed, height, width)
-        heat = probability(prior + self.logits(own, vectors, g, h))  # [V, B, H, W, K]
+        logits = self.logits((own - (self.step - 1) / 2) / self.step, vectors, g, h)  # [V, B, H / step, W, K]
+        if self.prior is not None and regress is not None and keypoint_logits is not None:
+            regressed = torch.unflatten(regress, 2, (-1, 2)) + own[:, :, None]  # [V, B, K, 2]
+            known = keypoint_logits[:, None] - self.prior(regressed, height, width)
+            # A row of the head stands for `step` rows of the map: it is added to each, never copied.
+            known = torch.unflatten(known, 2, (-1, self.step)) + logits[:, :, :, None]
+            logits = known.flatten(2, 3)
+        heat = probability(logits)  # [V, B, H, W, K]
         heat = torch.cat([heat[:1], heat[1:].index_select(4, self.flip_index).flip(3)]).mean(dim=0)
         peak, y, x = _peaks(self.smooth(heat))
-        pairs = torch.unflatten(offset.flatten(1, 3), 1, (-1, 2))  # [V, P * K, 2] as y, x
-        chosen = ((y * width + x) * self.joints + torch.arange(self.joints)).flatten()
-        shift = torch.unflatten(pairs.index_select(1, chosen), 1, (-1, self.joints)).mean(dim=0)  # [B, K, 2]
-        return torch.stack([(x + shift[:, :, 1]) * STRIDE, (y + shift[:, :, 0]) * STRIDE, peak], dim=2)
+        return torch.stack([*self._refined(offset_hidden, y, x), peak], dim=2)
+
+    def _refined(self, hidden: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Cells [B, K] of the peaks -> x and y in network pixels, by the mean of what the views say."""
+        views, width = hidden.shape[0], hidden.shape[2]
+        flat = hidden.flatten(1, 2)
+        places = ((y * width + x).flatten(), (y * width + width - 1 - x).flatten())
+        at = torch.cat([flat[:1].index_select(1, places[0]), flat[1:].index_select(1, places[1])])
+        at = torch.unflatten(at, 1, (-1, self.joints))[:, :, :, None]  # [V, B, K, 1, 96]
+        offset = (at * self.offset_weight[:views, None]).sum(dim=4) + self.offset_bias[:views, None]  # [V, B, K, 2]
+        dy = offset[:, :, :, 0].mean(dim=0)
+        dx = torch.cat([offset[:1, :, :, 1], 1 - offset[1:, :, :, 1]]).mean(dim=0)
+        return (x + dx) * STRIDE, (y + dy) * STRIDE
 
 
 class PriorLast(nn.Module):
@@ -336,36 +287,4 @@ def _window_max(maps: Tensor, window: int) -> Tensor:
 
 def _columns(maps: Tensor, index: Tensor) -> Tensor:
     """[V, C, H, W] at flat cells [M] -> [V, M, C]."""
-    return _channels_last(maps).flatten(1, 2).index_select(1, index)
-
-
-def _channels_last(maps: Tensor) -> Tensor:
-    """[V, C, H, W] -> [V, H, W, C]."""
-    return maps.permute(0, 2, 3, 1)
-
-
-def _kernel_steps(length: int, own: Tensor) -> tuple[Tensor, Tensor]:
-    """For the 5 places that a kernel covers round each cell of an axis: is it on the map, and the way to the centre.
-
-    Args:
-        length: cells of the axis.
-        own: centres [N].
-
-    Returns:
-        [length, 5] ones and zeros, and [N, length, 5] cells, 0 outside the map.
-    """
-    place = torch.arange(length)[:, None] + torch.arange(-2, 3)
-    inside = ((place >= 0) & (place < length)).to(own.dtype)
-    return inside, (own[:, None, None] - place) * inside
-
-
-def _fuse_weights(head: PersonHead) -> tuple[Tensor, Tensor]:
-    """The fuse convolution's weight for the channel part and for the spatial part, each [D, D]."""
-    fuse = cast(nn.Conv2d, head.fuse_attn[0])
-    channel, spatial = fuse.weight.detach()[:, :, 0, 0].chunk(2, dim=1)
-    return channel.clone(), spatial.clone()
-
-
-def _bias(conv: nn.Conv2d) -> Tensor:
-    """The bias of a convolution that has one."""
-    return cast(Tensor, conv.bias).detach().clone()
+    return channels_last(maps).flatten(1, 2).index_select(1, index)

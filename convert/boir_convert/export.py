@@ -17,9 +17,8 @@ from boir_sdk.quiet_openvino import ov
 from boir_train.model.boir import BoIR
 from boir_train.model.nano import Nano
 
-MAPS = ("g", "h", "keypoint_logits", "offset")
-_PAPER_DENSE = ("people", "vectors", "g", "h")
-_NANO_DENSE = ("people", "vectors", "regress", "g", "h", "keypoint_logits", "offset")
+MAPS = ("g", "h", "offset_hidden", "keypoint_logits")
+_OUTPUTS = ("people", "vectors", "g", "h", "offset_hidden", "regress", "keypoint_logits")  # the first 4, 5 or all 7
 
 
 def export(model: BoIR | Nano, kernel: int) -> tuple[ov.Model, ov.Model]:
@@ -37,9 +36,10 @@ def export(model: BoIR | Nano, kernel: int) -> tuple[ov.Model, ov.Model]:
     picture = torch.zeros(2, 3, side, side + model.settings.multiple)
     dense_module = deploy.dense_part(model, kernel).eval()
     person_module = deploy.person_part(model, kernel).eval()
-    outputs = _NANO_DENSE if isinstance(model, Nano) else _PAPER_DENSE
     with torch.no_grad():
-        example = dict(zip(outputs, dense_module(picture), strict=True))
+        found = dense_module(picture)
+    outputs = _OUTPUTS[: len(found)]
+    example = dict(zip(outputs, found, strict=True))
     people = example.pop("people")
     inputs = {"center_yx": people[:2, 1:].contiguous()}
     for name, tensor in example.items():

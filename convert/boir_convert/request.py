@@ -33,9 +33,11 @@ class Offer:
 
 _PAPER = (448, 512)  # NNCF keeps every activation of a picture at once: w48 at 640 would take twice the memory
 
+# one at a time: batches of four were no faster on two cores and cost 20 MB
+_NANO = Offer(sizes=(192, 256, 320, 384, 448, 512, 576, 640), person_batches=(1,), max_side=2048)
 OFFERS = {
-    # one at a time: batches of four were no faster on two cores and cost 20 MB
-    "nano": Offer(sizes=(192, 256, 320, 384, 448, 512, 576, 640), person_batches=(1,), max_side=2048),
+    "nano": _NANO,
+    "nano-pure": _NANO,
     "w32": Offer(sizes=tuple(range(256, 1025, 64)), person_batches=(1, 4), max_side=4096, calibrated_at=_PAPER),
     "w48": Offer(sizes=tuple(range(256, 1025, 64)), person_batches=(1, 4), max_side=4096, calibrated_at=_PAPER),
 }
@@ -48,7 +50,7 @@ class Request:
     Attributes:
         checkpoint: file of weights, any form that `boir_train.checkpoint.read` knows.
         out: folder of the bundle.
-        preset: `w32`, `w48` or `nano`; None to tell it from the weights.
+        preset: `w32`, `w48`, `nano` or `nano-pure`; None to tell it from the weights.
         skeleton: keypoint convention; None to tell it from the weights.
         protocol: whose smoothing and suppression are built in.
         precisions: any of `PRECISIONS`; the last one named is the default.

@@ -23,18 +23,22 @@ from boir_train.inference import infer
 from tests.conftest import ROOT
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
+def random_weights(preset, folder):
     """A `nano` whose person head says something, with centres that find people anywhere."""
     torch.manual_seed(3)
-    model = build_model("nano", "coco17")
+    model = build_model(preset, "coco17")
     torch.nn.init.normal_(model.kpt_head.heatmap_conv.weight, std=0.05)
     for head in model.multihead.children():
         head.out.weight.data *= 0.03  # outputs of a plausible size: saturated heatmaps have many equal peaks
     torch.nn.init.constant_(model.multihead.center_head.out.bias, -1.0)
-    path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
+    path = folder / f"{preset}.safetensors"
     checkpoint.save(path, model.state_dict())
     return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return random_weights("nano", tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +53,20 @@ def made(weights, tmp_path_factory):
 @pytest.mark.parametrize("people", [1, 3, 6, 30])
 def test_poses_are_the_networks(weights, made, flip, people):
     """From one person to the most there can be (the batches of `w32` and `w48` are in tests/parity/test_bundle.py)."""
+    assert_poses_are_the_networks("nano", weights, made, flip, people)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_poses_of_the_person_head_alone(tmp_path, flip):
+    """`nano-pure`: no prior, and a person head in full detail."""
+    weights = random_weights("nano-pure", tmp_path)
+    build(Request(checkpoint=weights, out=tmp_path / "bundle", precisions=("fp32",)))
+    assert_poses_are_the_networks("nano-pure", weights, tmp_path / "bundle", flip, people=6)
+
+
+def assert_poses_are_the_networks(preset, weights, made, flip, people):
     picture = warp_demo(256)
-    model = build_model("nano", "coco17")
+    model = build_model(preset, "coco17")
     checkpoint.load(model, weights)
     expected = infer(model, picture, flip_test=flip, protocol="coco")
     assert len(expected["scores"]) == 30

@@ -323,7 +323,8 @@ def test_identify(preset, skeleton):
 
 def test_identify_nano():
     state = {"backbone.stem.weight": torch.zeros(1), "kpt_head.heatmap_conv.weight": torch.zeros(17, 48, 1, 1)}
-    assert checkpoint.identify(state) == ("nano", "coco17")
+    assert checkpoint.identify(state) == ("nano-pure", "coco17")
+    assert checkpoint.identify({**state, "prior.gain": torch.zeros(17)}) == ("nano", "coco17")
 
 
 def imagenet(model, *, tensors=None):
@@ -410,7 +411,7 @@ def test_nano_is_checked_against_its_own_names(tmp_path):
     module = torch.nn.Module()
     module.backbone = torch.nn.ModuleDict({"stem": torch.nn.Linear(2, 2)})
     module.kpt_head = torch.nn.ModuleDict({"heatmap_conv": torch.nn.Conv2d(4, 17, 1)})
-    module.settings = SimpleNamespace(preset="nano", skeleton=SimpleNamespace(name="coco17"))
+    module.settings = SimpleNamespace(preset="nano-pure", skeleton=SimpleNamespace(name="coco17"))
     path = tmp_path / "nano.safetensors"
     checkpoint.save(path, module.state_dict())
     assert checkpoint.load(module, path).loaded == 4

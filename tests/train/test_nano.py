@@ -136,3 +136,39 @@ def test_flip_test_of_a_symmetric_picture_is_symmetric(start):
     picture = np.concatenate([half, half[:, ::-1]], axis=1)
     found = infer(model, picture, flip_test=True, protocol="coco", intermediates=True)
     np.testing.assert_allclose(found["center_map"], found["center_map"][:, ::-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["nano", "nano-pure"])
+def test_heatmaps_have_the_maps_size_whatever_the_heads_cells(preset):
+    """Without a prior a person's heatmaps are the person head's own, in its cells' size."""
+    torch.manual_seed(0)
+    model = build_model(preset, "coco17")
+    torch.nn.init.normal_(model.kpt_head.heatmap_conv.weight, std=0.05)
+    with torch.inference_mode():
+        encoded = model.encode(torch.rand(1, 3, 64, 96) * 2 - 1)
+        maps = encoded["g"].expand(2, -1, -1, -1)
+        yx = torch.tensor([[3, 4], [15, 23]])
+        logits = model.person_logits(encoded, maps, torch.zeros(2, dtype=torch.int64), yx)
+        assert logits.shape == (2, 17, 16, 24)
+        step = {"nano": 2, "nano-pure": 1}[preset]
+        assert encoded["g"].shape[2:] == (16 // step, 24 // step)
+        if model.prior is not None:  # what is left is the head's, the same in all cells of a block
+            regress = encoded["regress"][0][:, yx[:, 0], yx[:, 1]].T.unflatten(1, (-1, 2)) + yx[:, None]
+            logits = logits - model.prior(encoded["keypoint_logits"].expand(2, -1, -1, -1), regress)
+        blocks = logits.unflatten(3, (-1, step)).unflatten(2, (-1, step))
+        torch.testing.assert_close(blocks, blocks[:, :, :, :1, :, :1].expand_as(blocks), atol=1e-4, rtol=0)
+        assert blocks.std() > 0.01
+
+
+def test_a_person_in_the_mirror_has_mirrored_places_in_the_heads_cells():
+    """Two map cells make one of the head: a centre's place among them must mirror as the map does."""
+    model = build_model("nano", "coco17")
+    seen = []
+    logits = model.kpt_head.logits
+    model.kpt_head.logits = lambda maps, vectors, yx: seen.append(yx) or logits(maps, vectors, yx)
+    with torch.inference_mode():
+        encoded = model.encode(torch.rand(2, 3, 64, 96))
+        model.person_heatmaps(encoded, torch.tensor([[3, 4], [15, 23]]))
+    there, mirrored = seen
+    torch.testing.assert_close(there[:, 1] + mirrored[:, 1], torch.tensor([11.0, 11.0]))  # 12 cells a row
+    torch.testing.assert_close(there, torch.tensor([[1.25, 1.75], [7.25, 11.25]]))

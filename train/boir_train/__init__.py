@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_model"]
 
-PRESETS = ("w32", "w48", "nano")
+PRESETS = ("w32", "w48", "nano", "nano-pure")
 
 
 def build_model(
@@ -18,7 +18,7 @@ def build_model(
     """Build a network.
 
     Args:
-        preset: `w32`, `w48` (the paper's) or `nano`.
+        preset: `w32`, `w48` (the paper's), `nano` or `nano-pure`.
         skeleton: `coco17` or `crowdpose14`.
         training: the training form, with auxiliary heads and the start weights of training, in training mode;
             otherwise the inference form in evaluation mode, to be filled from a checkpoint.
@@ -38,10 +38,10 @@ def build_model(
     if init not in ("fixed", "published"):
         raise ConfigError(f"unknown init {init!r}: known are fixed, published")
     keypoints = get_skeleton(skeleton)
-    if preset == "nano":
+    if preset.startswith("nano"):
         from boir_train.model import nano
 
-        return nano.build(keypoints, training)
+        return nano.build(keypoints, training, pure=preset == "nano-pure")
     from boir_train.model.boir import BoIR, initialise
 
     model = BoIR(preset, keypoints, auxiliary=training)

@@ -30,7 +30,7 @@ OTHER_SKELETON = (
 
 SKELETON_OF = {17: "coco17", 14: "crowdpose14"}
 SHAPES_OF = {"w32": (32, 480, 64), "w48": (48, 720, 96)}  # branch width, feature channels, person channels
-NANO = "backbone.stem."
+NANO, NANO_PRIOR = "backbone.stem.", "prior.gain"
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 # Of the part that says which tensors there are. A training checkpoint of w48 takes about 1 MB, and reading costs some
@@ -98,7 +98,7 @@ def identify(state: Mapping[str, Tensor]) -> tuple[str, str]:
     if keypoints not in SKELETON_OF:
         raise CheckpointError(f"{heatmap} has {keypoints} keypoints: known are 17 (coco17) and 14 (crowdpose14)")
     if any(name.startswith(NANO) for name in state):
-        return "nano", SKELETON_OF[keypoints]
+        return "nano" if NANO_PRIOR in state else "nano-pure", SKELETON_OF[keypoints]
     names = ("backbone.transition1.0.0.weight", "kpt_head.conv_down.weight")
     missing = [name for name in names if name not in state or state[name].ndim != 4]
     if missing:

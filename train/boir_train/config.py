@@ -42,7 +42,7 @@ class ModelConfig:
     """Which network, and the weights it starts from.
 
     Attributes:
-        preset: "w32", "w48" or "nano".
+        preset: "w32", "w48", "nano" or "nano-pure".
         skeleton: "coco17" or "crowdpose14".
         start: "scratch"; "backbone", weights of the backbone alone (T3.7); "checkpoint", a whole model; "deployed",
             a whole model whose auxiliary heads start afresh where the file lacks them; "transfer", a whole model whose

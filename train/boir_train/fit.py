@@ -26,6 +26,7 @@ from boir_train.data.split import ground_truth, hold_out
 from boir_train.distributed import Ranks, ranks
 from boir_train.downloads import hint
 from boir_train.model import nano_start
+from boir_train.model.nano import Nano
 from boir_train.model.settings import ModelSettings
 from boir_train.teacher import Teacher
 from boir_train.trainer import Outcome, train
@@ -212,7 +213,7 @@ def make_batches(
 
 def _load_backbone(model: nn.Module, path: str) -> object:
     """Fill the whole backbone: a part that kept its random start would be found out by a bad AP only (T3.7, T7.5)."""
-    if model.settings.preset == "nano":
+    if isinstance(model, Nano):
         return nano_start.load_start(model, path)
     report = checkpoint.load_backbone(model, path)
     # Step counters are absent from files of older PyTorch, and count nothing that matters here.

@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset", choices=("coco", "crowdpose", "ochuman"), help="protocol; default: by the model's skeleton"
     )
-    parser.add_argument("--preset", help="of a checkpoint that doesn't show it: w32, w48, nano")
+    parser.add_argument("--preset", help="of a checkpoint that doesn't show it: w32, w48, nano, nano-pure")
     parser.add_argument("--flip", action="store_true", help="also look at the mirrored picture (the papers do)")
     parser.add_argument(
         "--second-look",

@@ -6,12 +6,19 @@ never have, and BoIR's person head adds its own logits to it:
 
     logits = gain_k * bottom-up logits + prior(person, k) + person head
 
+The bottom-up logits and the prior say where in stride 4; what the person head has to say, whose limb it is, needs no
+such detail, so it works on the mean of 2 x 2 cells: a quarter of the work of what every person costs, at the same AP
+(docs/models.md).
+
+`nano-pure` is the same network as the paper would have it: the person head alone, in stride 4.
+
 The start is MoveNet MultiPose Lightning (`boir_train.model.nano_start`).
 """
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from boir_sdk.skeleton import Skeleton
@@ -83,12 +90,16 @@ class NanoHeads(nn.Module):
 
 
 class Nano(nn.Module):
-    """The small network; the same interface as `boir_train.model.boir.BoIR`."""
+    """The small network; the same interface as `boir_train.model.boir.BoIR`.
 
-    def __init__(self, skeleton: Skeleton, *, auxiliary: bool = False) -> None:
+    `head_step` is how many map cells a cell of the person head spans along each axis, 2 for `nano`, 1 for `nano-pure`,
+    which has no `prior`.
+    """
+
+    def __init__(self, skeleton: Skeleton, *, auxiliary: bool = False, pure: bool = False) -> None:
         super().__init__()
         self.settings = ModelSettings(
-            preset="nano",
+            preset="nano-pure" if pure else "nano",
             skeleton=skeleton,
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
@@ -104,7 +115,8 @@ class Nano(nn.Module):
         self.backbone = MobileNetFPN()
         self.context = ContextFeature()
         self.multihead = NanoHeads(len(skeleton), auxiliary=auxiliary)
-        self.prior = PosePrior(len(skeleton))
+        self.prior = None if pure else PosePrior(len(skeleton))
+        self.head_step = 1 if pure else 2
         self.kpt_head = PersonHead(FEATURE_CHANNELS, PERSON_CHANNELS, len(skeleton))
 
     def dense(self, x: Tensor) -> dict[str, Tensor]:
@@ -138,11 +150,11 @@ class Nano(nn.Module):
             x: normalised network picture [V, 3, H, W], sides multiples of 32; with V = 2, view 1 is view 0 mirrored.
 
         Returns:
-            What `dense` returns and `g` [V, D, h, w], in each view's own frame; but `center_logits` [V, 1, h, w] and
-            `offset` [2K, h, w] (the mean over views) in the unmirrored frame.
+            What `dense` returns and `g` [V, D, h / head_step, w / head_step], in each view's own frame; but
+            `center_logits` [V, 1, h, w] and `offset` [2K, h, w] (the mean over views) in the unmirrored frame.
         """
         encoded = self.dense(x)
-        encoded["g"] = self.kpt_head.conv_down(encoded["features"])
+        encoded["g"] = self.shared_maps(encoded["features"])
         offset, centers = encoded["offset"], encoded["center_logits"]
         if len(x) == 2:
             encoded["center_logits"] = torch.stack([centers[0], centers[1].flip(-1)])
@@ -150,12 +162,20 @@ class Nano(nn.Module):
         encoded["offset"] = offset.mean(dim=0)
         return encoded
 
+    def shared_maps(self, features: Tensor) -> Tensor:
+        """What all people share: features [B, C, h, w] -> [B, D, h / head_step, w / head_step]."""
+        return F.avg_pool2d(self.kpt_head.conv_down(features), self.head_step)
+
     def person_logits(self, encoded: dict[str, Tensor], maps: Tensor, image_index: Tensor, yx: Tensor) -> Tensor:
-        """Heatmap logits [N, K, h, w] of people whose pictures' shared maps are [N, D, h, w] (may be expanded)."""
-        regress = feature_vectors(encoded["regress"], image_index, yx).unflatten(1, (-1, 2))  # [N, K, 2]
-        prior = self.prior(encoded["keypoint_logits"].index_select(0, image_index), regress + yx[:, None, :])
+        """Heatmap logits [N, K, h, w] of people whose pictures' `shared_maps` are `maps` [N, D, ...] (or expanded)."""
         vectors = feature_vectors(encoded["features"], image_index, yx)
-        return prior + self.kpt_head.logits(maps, vectors, yx)
+        own = (yx - (self.head_step - 1) / 2) / self.head_step  # in the head's cells
+        logits = F.interpolate(self.kpt_head.logits(maps, vectors, own), scale_factor=float(self.head_step))
+        if self.prior is None:
+            return logits
+        regress = feature_vectors(encoded["regress"], image_index, yx).unflatten(1, (-1, 2))  # [N, K, 2]
+        keypoint_logits = encoded["keypoint_logits"].index_select(0, image_index)
+        return self.prior(keypoint_logits, regress + yx[:, None, :]) + logits
 
     def person_heatmaps(self, encoded: dict[str, Tensor], yx: Tensor) -> Tensor:
         """Every person's heatmaps in every view.
@@ -168,7 +188,7 @@ class Nano(nn.Module):
             Clamped probabilities [V, N, K, h, w] in the unmirrored frame; view 1's left and right are still exchanged.
         """
         g = encoded["g"]
-        views, _, height, width = g.shape
+        views, _, height, width = encoded["keypoint_logits"].shape
         heat = g.new_empty(views, len(yx), len(self.settings.skeleton), height, width)
         for view in range(views):
             own = yx if view == 0 else torch.stack([yx[:, 0], width - 1 - yx[:, 1]], dim=1)
@@ -192,7 +212,7 @@ class Nano(nn.Module):
             `embedding` [B, 128, R, R], `box` [B, 4, R, R] and `person_logits` [N, K, R, R].
         """
         encoded = self.dense(x)
-        maps = self.kpt_head.conv_down(encoded["features"]).index_select(0, image_index)
+        maps = self.shared_maps(encoded["features"]).index_select(0, image_index)
         fine = encoded.pop("fine")
         person_logits = self.person_logits(encoded, maps, image_index, yx)
         del encoded["features"]
@@ -218,7 +238,8 @@ def mirror_offset(offset: Tensor, skeleton: Skeleton) -> Tensor:
 def initialise(model: Nano) -> None:
     """Set start weights in place: nothing learnt yet, and BoIR's part adds exactly nothing to the prior.
 
-    Weight scales keep activations level (there is no norm in the trunk); centres and keypoints start rare.
+    Weight scales keep activations level (there is no norm in the trunk); centres and keypoints start rare, and so do
+    those of the person head where nothing else says where they are.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -227,14 +248,17 @@ def initialise(model: Nano) -> None:
                 nn.init.zeros_(module.bias)
     for head in (model.multihead.center_head, model.multihead.buk_head):
         nn.init.constant_(head.out.bias, -4.6)
-    nn.init.zeros_(model.kpt_head.heatmap_conv.weight)
+    if model.prior is None:
+        nn.init.constant_(model.kpt_head.heatmap_conv.bias, -4.6)
+    else:
+        nn.init.zeros_(model.kpt_head.heatmap_conv.weight)
     if hasattr(model.multihead, "bbox_head"):
         nn.init.zeros_(model.multihead.bbox_head.out.weight)
         nn.init.ones_(model.multihead.bbox_head.out.bias)
 
 
-def build(skeleton: Skeleton, training: bool) -> Nano:
+def build(skeleton: Skeleton, training: bool, *, pure: bool = False) -> Nano:
     """The training form in training mode, or the inference form in evaluation mode."""
-    model = Nano(skeleton, auxiliary=training)
+    model = Nano(skeleton, auxiliary=training, pure=pure)
     initialise(model)
     return model if training else model.eval()
