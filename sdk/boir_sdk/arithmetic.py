@@ -34,7 +34,9 @@ def multiply_adds(model: Any, compiled: Any) -> dict[str, int]:
 def _names_in_eight_bits(compiled: Any) -> set[str]:
     facts = [layer.get_rt_info() for layer in compiled.get_runtime_model().get_ops()]
     eight = [fact for fact in facts if fact["runtimePrecision"].astype(str) in _EIGHT_BITS]
-    return {name for fact in eight for name in fact["originalLayersNames"].astype(str).split(",")}
+    # The first name is of what the layer computes. The others were fused into it, and among them are some that OpenVINO
+    # made up while it compiled, such as Multiply_43940, which may be the name of a convolution of the graph too.
+    return {fact["originalLayersNames"].astype(str).split(",")[0] for fact in eight}
 
 
 def _of_one_output(operation: Any) -> int:

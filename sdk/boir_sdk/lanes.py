@@ -5,13 +5,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from boir_sdk.errors import InferenceError
 from boir_sdk.quiet_openvino import ov
 
 LANES = 2  # pictures in flight a shape: while one is decoded the next is inferred
@@ -114,18 +115,19 @@ def _answer(running: deque[ov.InferRequest]) -> NDArray[np.float32]:
 
 
 class Lanes:
-    """The lanes of a shape, given out in the order in which callers came: otherwise one of many may wait for ever."""
+    """Lanes, or only turns, given out in the order in which callers came: otherwise one of many may wait for ever."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = LANES) -> None:
         self._lock = threading.Lock()
-        self._free: list[Lane | None] = [None] * LANES  # made when first taken
+        self._count = count
+        self._free: list[Lane | None] = [None] * count  # made when first taken
         self._waiting: deque[queue.SimpleQueue[Lane | None]] = deque()
 
     def take(self) -> Lane | None:
         """Wait for a lane; None stands for one that isn't made yet.
 
         Raises:
-            queue.Empty: none became free within `TIMEOUT_S`.
+            InferenceError: none became free within `TIMEOUT_S`.
         """
         place: queue.SimpleQueue[Lane | None] = queue.SimpleQueue()
         with self._lock:
@@ -134,14 +136,31 @@ class Lanes:
             self._waiting.append(place)
         try:
             return place.get(timeout=TIMEOUT_S)
-        except BaseException:
+        except BaseException as error:
             with self._lock:
                 given = place not in self._waiting
                 if not given:
                     self._waiting.remove(place)
             if given:  # in the very last moment
                 self.give(place.get())
+            if isinstance(error, queue.Empty):
+                raise InferenceError(
+                    f"no inference request became free within {TIMEOUT_S:g} s: fewer threads should call this estimator"
+                ) from None
             raise
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Wait for a place, and have it for the length of a `with` block.
+
+        Raises:
+            InferenceError: as for `take`.
+        """
+        taken = self.take()
+        try:
+            yield
+        finally:
+            self.give(taken)
 
     def give(self, lane: Lane | None) -> None:
         """Hand a lane on, to who waits longest."""
@@ -154,7 +173,7 @@ class Lanes:
     def forget(self) -> bool:
         """Let go of all lanes, unless somebody has one; tell whether that was done."""
         with self._lock:
-            idle = len(self._free) == LANES
+            idle = len(self._free) == self._count
             if idle:
-                self._free = [None] * LANES
+                self._free = [None] * self._count
             return idle

@@ -1,8 +1,16 @@
-"""What this machine's processor can do, as Linux names it."""
+"""How many processors there are for this process, and what they can do, as Linux names it."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+
+def count() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def flags() -> frozenset[str] | None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-import queue
 import threading
 import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from boir_sdk import arithmetic, dilated, process_memory, processor, signal_stack, static_graph
 from boir_sdk.bundle import Bundle
 from boir_sdk.errors import InferenceError, InputError
-from boir_sdk.lanes import CENTRE, ROWS, TIMEOUT_S, Lane, Lanes, PersonGraph, shared_out
+from boir_sdk.lanes import CENTRE, ROWS, Lane, Lanes, PersonGraph, shared_out
 from boir_sdk.quiet_openvino import ov
 from boir_sdk.skeleton import get_skeleton
 
@@ -93,12 +92,7 @@ class _Shape:
 
     @contextmanager
     def lane(self) -> Iterator[Lane]:
-        try:
-            lane = self._lanes.take()
-        except queue.Empty:
-            raise InferenceError(
-                f"no inference request became free within {TIMEOUT_S:g} s: fewer threads should call this estimator"
-            ) from None
+        lane = self._lanes.take()
         try:
             lane = lane or Lane(self.dense)
             yield lane
@@ -173,6 +167,7 @@ class Runtime:
         if options.cache_dir is not None:
             self._config["CACHE_DIR"] = str(options.cache_dir)
         self._shapes: OrderedDict[tuple[int, int], _Shape] = OrderedDict()
+        self._turns: Lanes | None = None
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._closed = False
@@ -191,7 +186,7 @@ class Runtime:
             InferenceError: closed, called after a fork, no request became free, or OpenVINO failed.
         """
         shape = self._shape(picture.shape[1], picture.shape[2])
-        with shape.lane() as lane:
+        with shape.lane() as lane, self._turns.one() if self._turns else nullcontext():
             try:
                 start_s = time.perf_counter()
                 people = lane.people(picture)
@@ -282,6 +277,11 @@ class Runtime:
                 for idle in self._shapes.values():
                     idle.rest()
                 shape = self._shapes[key] = _Shape(self, height, width)
+                if self._turns is None and self.options.device.startswith("CPU"):
+                    # As many pictures at once as there are processors for: one more would only take threads away from
+                    # the others, and all would be done a tenth later.
+                    threads = int(shape.dense.get_property("INFERENCE_NUM_THREADS"))
+                    self._turns = Lanes(max(1, processor.count() // max(1, threads)))
                 self._effective = effective_precision(shape.dense)
             self._shapes.move_to_end(key)
             while len(self._shapes) > COMPILED_SHAPES:

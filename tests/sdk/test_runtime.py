@@ -166,7 +166,7 @@ def test_work_counts_what_runs_in_eight_bits(small):
     assert work["person"]["int8"] == 0
     double = made.work(192, 256)
     assert double["dense"]["int8"] == 2 * work["dense"]["int8"]
-    cells = 192 * 128 // 16
+    cells = 192 * 128 // 64  # of the person head
     assert 48 * 48 * cells < work["person"]["float"] < 3 * 48 * 48 * cells
 
 

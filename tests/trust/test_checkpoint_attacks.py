@@ -233,7 +233,7 @@ class One(torch.nn.Module):
         super().__init__()
         self.backbone = torch.nn.ModuleDict({"stem": torch.nn.Linear(2, 2)})
         self.kpt_head = torch.nn.ModuleDict({"heatmap_conv": torch.nn.Conv2d(4, 17, 1)})
-        self.settings = SimpleNamespace(preset="nano", skeleton=SimpleNamespace(name="coco17"))
+        self.settings = SimpleNamespace(preset="nano-pure", skeleton=SimpleNamespace(name="coco17"))
 
 
 @pytest.mark.parametrize(

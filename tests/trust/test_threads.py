@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +10,9 @@ import numpy as np
 import pytest
 from soak.threads import bits, check, mixed, three_ways
 
-from boir_sdk import PoseEstimator, Poses
+from boir_sdk import PoseEstimator, Poses, processor
 from boir_sdk import lanes as lanes_module
+from boir_sdk.errors import InferenceError
 from boir_sdk.lanes import LANES, Lanes
 from boir_sdk.skeleton import COCO17
 from boir_sdk.stream import Limits, Stream, open_source
@@ -110,8 +110,35 @@ def test_a_caller_that_gives_up_loses_no_lane(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(lanes_module, "TIMEOUT_S", 0.01)
     lanes = Lanes()
     held = [lanes.take() for _ in range(LANES)]
-    with pytest.raises(queue.Empty):
+    with pytest.raises(InferenceError, match="fewer threads"):
         lanes.take()
     for lane in held:
         lanes.give(lane)
     assert lanes.forget()  # only if nobody has one
+
+
+@pytest.mark.parametrize(("processors", "threads", "at_once"), [(1, 2, 1), (2, 2, 1), (2, 1, 2), (8, 2, LANES)])
+def test_no_more_pictures_at_once_than_there_are_processors_for(
+    monkeypatch: pytest.MonkeyPatch, processors: int, threads: int, at_once: int
+) -> None:
+    """Two pictures with all threads each take a tenth longer than in turns."""
+    monkeypatch.setattr(processor, "count", lambda: processors)
+    running, most, lock, people = [0], [0], threading.Lock(), lanes_module.Lane.people
+
+    def counted(self: lanes_module.Lane, picture: np.ndarray) -> np.ndarray:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        try:
+            time.sleep(0.02)  # long enough for the other to come
+            return people(self, picture)
+        finally:
+            with lock:
+                running[0] -= 1
+
+    with PoseEstimator(size=192, threads=threads) as estimator:
+        picture = np.zeros((96, 192, 3), dtype=np.uint8)
+        estimator(picture)
+        monkeypatch.setattr(lanes_module.Lane, "people", counted)
+        assert len(list(estimator.batch([picture] * 8))) == 8
+    assert most[0] == at_once
