@@ -15,7 +15,7 @@ from boir_train.losses.focal import probability
 from boir_train.losses.soft import mirrored_back, soft_loss
 from boir_train.losses.total import LossSettings, total_loss
 from boir_train.teacher import Teacher
-from tests.train.test_losses import _batch, _outputs
+from tests.train.test_total_loss import _batch, _outputs
 
 CPU = torch.device("cpu")
 
