@@ -19,6 +19,8 @@ Tensors by name; maps have their channels last, as the convolutions leave them a
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -185,9 +187,9 @@ class NanoPerson(nn.Module):
         mirrored = torch.stack([center_yx[:, 0], width - 1 - center_yx[:, 1]], dim=1)
         own = torch.stack([center_yx, mirrored])[:views]  # [V, B, 2]
         logits = self.logits((own - (self.step - 1) / 2) / self.step, vectors, g, h)  # [V, B, H / step, W, K]
-        if self.prior is not None and regress is not None and keypoint_logits is not None:
-            regressed = torch.unflatten(regress, 2, (-1, 2)) + own[:, :, None]  # [V, B, K, 2]
-            known = keypoint_logits[:, None] - self.prior(regressed, height, width)
+        if self.prior is not None:
+            regressed = torch.unflatten(cast(Tensor, regress), 2, (-1, 2)) + own[:, :, None]  # [V, B, K, 2]
+            known = cast(Tensor, keypoint_logits)[:, None] - self.prior(regressed, height, width)
             # A row of the head stands for `step` rows of the map: it is added to each, never copied.
             known = torch.unflatten(known, 2, (-1, self.step)) + logits[:, :, :, None]
             logits = known.flatten(2, 3)

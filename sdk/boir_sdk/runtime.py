@@ -280,8 +280,7 @@ class Runtime:
                 if self._turns is None and self.options.device.startswith("CPU"):
                     # As many pictures at once as there are processors for: one more would only take threads away from
                     # the others, and all would be done a tenth later.
-                    threads = int(shape.dense.get_property("INFERENCE_NUM_THREADS"))
-                    self._turns = Lanes(max(1, processor.count() // max(1, threads)))
+                    self._turns = Lanes(max(1, processor.count() // _threads(shape.dense)))
                 self._effective = effective_precision(shape.dense)
             self._shapes.move_to_end(key)
             while len(self._shapes) > COMPILED_SHAPES:
@@ -295,7 +294,7 @@ class Runtime:
         """How many calls of a small graph this device computes best at once: on a CPU as many as it uses threads."""
         if not self.options.device.startswith("CPU"):
             return 1
-        return min(int(compiled.get_property("INFERENCE_NUM_THREADS")), CALLS_AT_ONCE)
+        return min(_threads(compiled), CALLS_AT_ONCE)
 
     def _compile(self, model: ov.Model, **more: Any) -> ov.CompiledModel:
         static_graph.drop_idle_means(model)
@@ -310,6 +309,11 @@ class Runtime:
             raise InferenceError(f"OpenVINO {ov.__version__} can't compile {what}: {error}") from error
         process_memory.give_back()  # some MB a graph
         return compiled
+
+
+def _threads(compiled: ov.CompiledModel) -> int:
+    """How many threads a graph compiled for the CPU uses."""
+    return max(1, int(compiled.get_property("INFERENCE_NUM_THREADS")))
 
 
 _NO_FORK = (

@@ -108,6 +108,7 @@ def test_the_graph_is_quantised_where_it_should_be_and_takes_any_size(dense, pic
         static = quantised.clone()
         static.reshape({"picture": shape})
         assert static.output("keypoint_logits").shape[1:3] == [shape[1] // 4, shape[2] // 4]
+        assert static.output("g").shape[1:3] == [shape[1] // 8, shape[2] // 8]
 
 
 def test_int8_is_close_to_the_float_network(shared, tmp_path):
