@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from boir_convert.person_head import PersonLogits, SharedMaps, bias, channels_last
 from boir_sdk.decode import STRIDE
 from boir_train.losses.focal import probability
+from boir_train.model import light_openpose
 from boir_train.model.boir import BoIR
 from boir_train.model.hrnet import enlarge
 from boir_train.model.mobilenet_fpn import FINE_CHANNELS, ContextFeature, PoseHead
@@ -87,11 +88,12 @@ class PaperDense(nn.Module):
 
 
 class NanoDense(nn.Module):
-    """The dense part of `nano`; view 1 stays in its own, mirrored frame, except for the people.
+    """The dense part of `nano` and `small`; view 1 stays in its own, mirrored frame, except for the people.
 
     What only some cells need is made there: 1 x 1 convolutions of the regression head at people's centres, those of the
-    offset head by the person part. The feature's four parts are never put together: the convolution of their
-    concatenation is a sum, and with the mean of `head_step` cells after it one of that stride.
+    offset head by the person part. The feature's parts are never put together: the convolution of their concatenation
+    is a sum, and with the mean of `head_step` cells after it one of that stride. The second trunk's cells are those of
+    the person head, so its part is neither enlarged nor averaged.
     """
 
     def __init__(self, model: Nano, kernel: int) -> None:
@@ -99,10 +101,11 @@ class NanoDense(nn.Module):
         self.model = model
         self.shared = SharedMaps(model.kpt_head)
         self.decode = CentreDecode(kernel)
-        down, step = model.kpt_head.conv_down.weight.detach(), model.head_step
-        down = (down / step**2).repeat(1, 1, step, step)
+        whole, step = model.kpt_head.conv_down.weight.detach(), model.head_step
         parts = [PoseHead.hidden_channels, PoseHead.hidden_channels, FINE_CHANNELS, ContextFeature.channels]
+        down = (whole[:, : sum(parts)] / step**2).repeat(1, 1, step, step)
         self.down = nn.ParameterList(torch.split(down, parts, dim=1))
+        self.down_second = None if model.second is None else nn.Parameter(whole[:, sum(parts) :])
         self.down_bias = nn.Parameter(bias(model.kpt_head.conv_down))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -119,12 +122,19 @@ class NanoDense(nn.Module):
         g = F.conv2d(features[0], self.down[0], self.down_bias, stride=self.model.head_step)
         for y, weight in zip(features[1:], list(self.down)[1:], strict=True):
             g = g + F.conv2d(y, weight, stride=self.model.head_step)
+        keypoint_logits = heads.buk_head.out(keypoint_hidden)
+        if self.model.second is not None:
+            seen, heatmaps = self.model.second.trunk(x)
+            keypoint_logits = self.model.second.fusion(keypoint_logits, heatmaps)
+            g = g + F.conv2d(seen, cast(Tensor, self.down_second))
+            coarse, coarse_mirrored = (_coarser(i, width, light_openpose.STEP) for i in (index, mirrored))
+            columns.append(torch.cat([_columns(seen[:1], coarse), _columns(seen[1:], coarse_mirrored)]))
         vectors, g, h = self.shared(g, torch.cat(columns, dim=2))
         found = (people, vectors, g, h, channels_last(heads.offset_head.sep(p2)))
         if self.model.prior is None:
             return found
         regress = F.linear(columns[1], heads.regress_head.out.weight[:, :, 0, 0], heads.regress_head.out.bias)
-        logits = self.model.prior.gain[:, None, None] * heads.buk_head.out(keypoint_hidden)
+        logits = self.model.prior.gain[:, None, None] * keypoint_logits
         return *found, regress, channels_last(logits)
 
 
@@ -285,6 +295,13 @@ def _smooth(maps: Tensor, kernel: int) -> Tensor:
 
 def _window_max(maps: Tensor, window: int) -> Tensor:
     return F.max_pool2d(maps, window, 1, window // 2)
+
+
+def _coarser(index: Tensor, width: Tensor | int, step: int) -> Tensor:
+    """Flat cells [M] of a map -> those of the map of `step` times larger cells that they lie in."""
+    y, x = torch.div(index, width, rounding_mode="floor"), index % width
+    down = torch.div(torch.stack([y, x]), step, rounding_mode="floor")
+    return down[0] * (width // step) + down[1]
 
 
 def _columns(maps: Tensor, index: Tensor) -> Tensor:

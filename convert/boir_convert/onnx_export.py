@@ -56,7 +56,7 @@ class Request:
     Attributes:
         checkpoint: file of weights, any form that `boir_train.checkpoint.read` knows.
         out: the file to make.
-        preset: `w32`, `w48`, `nano` or `nano-pure`; None to tell it from the weights.
+        preset: `w32`, `w48`, `nano`, `nano-pure` or `small`; None to tell it from the weights.
         skeleton: keypoint convention; None to tell it from the weights.
         protocol: whose smoothing is built in, and whose suppression the metadata names.
         shape: height and width of the network picture, pixels; None for a square of the preset's default size.

@@ -32,7 +32,7 @@ class Request:
     """What to make.
 
     Attributes:
-        bundle: its folder, or `default`.
+        bundle: its folder, `default` or `small`.
         out: the folder to make.
         name: the models are called NAME-dense and NAME-person; None for the bundle's name.
         version: the server's version number of both models, at least 1.

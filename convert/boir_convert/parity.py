@@ -38,7 +38,7 @@ class Request:
     """What to measure.
 
     Attributes:
-        bundle: folder of the bundle, or `default`.
+        bundle: folder of the bundle, `default` or `small`.
         checkpoint: the weights it was made from.
         annotations: COCO-style keypoint file.
         images: folder of its pictures.

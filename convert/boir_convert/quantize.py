@@ -51,7 +51,9 @@ _NANO = Islands(
 # The paper's networks: the stem makes a fifth of the noise in 2 % of the arithmetic; from the last convolution of the
 # centre head on, and in the shared maps, every output is a score, a position or what people are told apart by.
 _PAPER = Islands(first=2, start=(r"\.center_head\.head\.1/", r"__module\.shared"))
-ISLANDS = {"nano": _NANO, "nano-pure": _NANO, "w32": _PAPER, "w48": _PAPER}
+# The second trunk was quantised from its stem to its outputs by Intel; what is made of its heatmaps is a position.
+_SMALL = Islands(modules=_NANO.modules, start=(*_NANO.start, r"\.second\.trunk\.heatmaps\.out/"))
+ISLANDS = {"nano": _NANO, "nano-pure": _NANO, "small": _SMALL, "w32": _PAPER, "w48": _PAPER}
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ _NANO = Offer(sizes=(192, 256, 320, 384, 448, 512, 576, 640), person_batches=(1,
 OFFERS = {
     "nano": _NANO,
     "nano-pure": _NANO,
+    "small": _NANO,
     "w32": Offer(sizes=tuple(range(256, 1025, 64)), person_batches=(1, 4), max_side=4096, calibrated_at=_PAPER),
     "w48": Offer(sizes=tuple(range(256, 1025, 64)), person_batches=(1, 4), max_side=4096, calibrated_at=_PAPER),
 }
@@ -50,7 +51,7 @@ class Request:
     Attributes:
         checkpoint: file of weights, any form that `boir_train.checkpoint.read` knows.
         out: folder of the bundle.
-        preset: `w32`, `w48`, `nano` or `nano-pure`; None to tell it from the weights.
+        preset: `w32`, `w48`, `nano`, `nano-pure` or `small`; None to tell it from the weights.
         skeleton: keypoint convention; None to tell it from the weights.
         protocol: whose smoothing and suppression are built in.
         precisions: any of `PRECISIONS`; the last one named is the default.

@@ -20,6 +20,7 @@ from boir_sdk.stream.redact import redact
 
 MANIFEST_NAME = "manifest.json"
 PARITY_NAME = "parity.json"  # what the conversion cost, measured; a bundle may have it
+EMBEDDED = ("default", "small")  # the bundles inside this package: `nano`, and the slower and better `small`
 SELFTEST_NAME = "selftest.npz"  # see `boir_sdk.selftest`; bundles from before it have none
 MAX_PARITY_BYTES = 1 << 20
 _CHUNK = 1 << 20
@@ -59,26 +60,32 @@ class Bundle:
 
 
 def default_path() -> Path:
-    """Return the folder of the bundle that is part of this package."""
-    return Path(__file__).resolve().parent / "models" / "default"
+    """Return the folder of the bundle that is taken when none is named."""
+    return embedded_path(EMBEDDED[0])
+
+
+def embedded_path(name: str) -> Path:
+    """Return the folder of a bundle that is part of this package, by its name in `EMBEDDED`."""
+    return Path(__file__).resolve().parent / "models" / name
 
 
 def read(path: str | Path) -> Bundle:
     """Read and verify a bundle.
 
     Args:
-        path: its folder, or `default` for the one inside this package.
+        path: its folder, or `default` or `small` for one inside this package (a folder of that name: `./small`).
 
     Raises:
         BundleError: the folder isn't a bundle, its manifest is unacceptable, or a file is missing, unlisted, no plain
             file or of other content than the manifest says.
     """
-    folder = default_path() if str(path) == "default" else Path(path).absolute()
+    folder = embedded_path(str(path)) if str(path) in EMBEDDED else Path(path).absolute()
     try:
         if not folder.is_dir():
             what = "is a file, not a folder" if folder.exists() else "does not exist"
             raise BundleError(
-                f"no bundle at {redact(str(folder))}: it {what}; give a folder made by boir-convert, or 'default'"
+                f"no bundle at {redact(str(folder))}: it {what}; give a folder made by boir-convert, or one "
+                f"of {', '.join(EMBEDDED)}"
             )
         listed = folder / MANIFEST_NAME
         if listed.is_symlink() or not listed.is_file():

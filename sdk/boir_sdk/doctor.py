@@ -60,7 +60,7 @@ def examine(*, probe: bool = False, model: str = "default") -> Iterator[Finding]
 
     Args:
         probe: also run the model on every device and precision it could use, each in a process of its own.
-        model: folder of the bundle, or `default`.
+        model: folder of the bundle, `default` or `small`.
     """
     for about, look in (
         ("python", _python),

@@ -55,7 +55,7 @@ class PoseEstimator:
         """Read and verify a bundle.
 
         Args:
-            model: folder of a bundle, or `default` for the one inside this package.
+            model: folder of a bundle, or `default` or `small` for one inside this package.
             device: OpenVINO's name: `CPU`, `GPU`, `NPU`, `AUTO`, ...
             size: network pixels of the side that the bundle's `fit_rule` names; None for the bundle's default.
             precision: one of the bundle's (`fp32`, `fp16`, `int8`), or `bf16` or `int8+bf16`, its graph with floats

@@ -24,7 +24,7 @@ class Setting:
     """One way to run a bundle.
 
     Attributes:
-        model: folder of the bundle, or `default`.
+        model: folder of the bundle, `default` or `small`.
         size: network pixels; None for the bundle's default.
         precision: as `PoseEstimator` takes it; None for the bundle's default.
         threads: CPU threads; None for OpenVINO's choice.

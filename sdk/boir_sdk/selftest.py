@@ -100,7 +100,7 @@ def run(
     """Run a bundle's self-test here.
 
     Args:
-        model: folder of a bundle, or `default`.
+        model: folder of a bundle, `default` or `small`.
         precision: one of the bundle's, or None for its default.
         device: OpenVINO's name of it. Other devices than the CPU get the tolerance of half precision.
         threads: CPU threads; None for OpenVINO's choice.

@@ -57,11 +57,12 @@ def test_poses_are_the_networks(weights, made, flip, people):
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_poses_of_the_person_head_alone(tmp_path, flip):
-    """`nano-pure`: no prior, and a person head in full detail."""
-    weights = random_weights("nano-pure", tmp_path)
+@pytest.mark.parametrize("preset", ["nano-pure", "small"])
+def test_poses_of_the_other_presets(tmp_path, preset, flip):
+    """`nano-pure`: no prior, and a person head in full detail; `small`: a second trunk."""
+    weights = random_weights(preset, tmp_path)
     build(Request(checkpoint=weights, out=tmp_path / "bundle", precisions=("fp32",)))
-    assert_poses_are_the_networks("nano-pure", weights, tmp_path / "bundle", flip, people=6)
+    assert_poses_are_the_networks(preset, weights, tmp_path / "bundle", flip, people=6)
 
 
 def assert_poses_are_the_networks(preset, weights, made, flip, people):

@@ -102,9 +102,10 @@ def test_prior_is_wider_for_bigger_people():
     assert at_ten_cells[1] > at_ten_cells[0]
 
 
-def test_training_form_trains_every_part():
+@pytest.mark.parametrize("preset", ["nano", "small"])
+def test_training_form_trains_every_part(preset):
     torch.manual_seed(0)
-    model = build_model("nano", "coco17", training=True)
+    model = build_model(preset, "coco17", training=True)
     out = model(torch.rand(2, 3, 64, 96) * 2 - 1, torch.tensor([0, 1, 1]), torch.tensor([[3, 4], [5, 6], [15, 23]]))
     assert out["person_logits"].shape == (3, 17, 16, 24)
     assert out["embedding"].shape == (2, 128, 16, 24)
@@ -138,7 +139,7 @@ def test_flip_test_of_a_symmetric_picture_is_symmetric(start):
     np.testing.assert_allclose(found["center_map"], found["center_map"][:, ::-1], atol=1e-5)
 
 
-@pytest.mark.parametrize("preset", ["nano", "nano-pure"])
+@pytest.mark.parametrize("preset", ["nano", "nano-pure", "small"])
 def test_heatmaps_have_the_maps_size_whatever_the_heads_cells(preset):
     """Without a prior a person's heatmaps are the person head's own, in its cells' size."""
     torch.manual_seed(0)
@@ -150,7 +151,7 @@ def test_heatmaps_have_the_maps_size_whatever_the_heads_cells(preset):
         yx = torch.tensor([[3, 4], [15, 23]])
         logits = model.person_logits(encoded, maps, torch.zeros(2, dtype=torch.int64), yx)
         assert logits.shape == (2, 17, 16, 24)
-        step = {"nano": 2, "nano-pure": 1}[preset]
+        step = {"nano": 2, "nano-pure": 1, "small": 2}[preset]
         assert encoded["g"].shape[2:] == (16 // step, 24 // step)
         if model.prior is not None:  # what is left is the head's, the same in all cells of a block
             regress = encoded["regress"][0][:, yx[:, 0], yx[:, 1]].T.unflatten(1, (-1, 2)) + yx[:, None]

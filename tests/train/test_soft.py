@@ -88,6 +88,11 @@ def test_a_run_finds_its_teacher(tmp_path) -> None:
     checkpoint.save(tmp_path / "t.safetensors", build_model("nano", "coco17", training=True).state_dict())
     teacher = fit.make_teacher(settings, CPU)
     assert teacher is not None
+    checkpoint.save(tmp_path / "t.safetensors", build_model("small", "coco17").state_dict())
+    assert fit.make_teacher(settings, CPU)(torch.zeros(1, 3, 32, 32)).shape == (1, 18, 8, 8)  # of another preset
+    checkpoint.save(tmp_path / "t.safetensors", build_model("nano", "crowdpose14").state_dict())
+    with pytest.raises(ConfigError, match="knows crowdpose14, the network that learns coco17"):
+        fit.make_teacher(settings, CPU)
     assert fit.make_teacher(config.load("nano", ["data.root=x"]), CPU) is None
     with pytest.raises(ConfigError, match="mirrors features"):
         Teacher(build_model("w32", "coco17", training=False), CPU)

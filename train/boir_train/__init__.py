@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_model"]
 
-PRESETS = ("w32", "w48", "nano", "nano-pure")
+PRESETS = ("w32", "w48", "nano", "nano-pure", "small")
 
 
 def build_model(
@@ -18,7 +18,7 @@ def build_model(
     """Build a network.
 
     Args:
-        preset: `w32`, `w48` (the paper's), `nano` or `nano-pure`.
+        preset: `w32`, `w48` (the paper's), `nano`, `nano-pure` or `small`.
         skeleton: `coco17` or `crowdpose14`.
         training: the training form, with auxiliary heads and the start weights of training, in training mode;
             otherwise the inference form in evaluation mode, to be filled from a checkpoint.
@@ -38,10 +38,10 @@ def build_model(
     if init not in ("fixed", "published"):
         raise ConfigError(f"unknown init {init!r}: known are fixed, published")
     keypoints = get_skeleton(skeleton)
-    if preset.startswith("nano"):
+    if preset not in ("w32", "w48"):
         from boir_train.model import nano
 
-        return nano.build(keypoints, training, pure=preset == "nano-pure")
+        return nano.build(preset, keypoints, training)
     from boir_train.model.boir import BoIR, initialise
 
     model = BoIR(preset, keypoints, auxiliary=training)

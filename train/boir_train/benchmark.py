@@ -121,7 +121,7 @@ def bundle_entrants(
     """Verify a bundle and enter it at every size, called by its folder.
 
     Args:
-        folder: of the bundle, or `default`.
+        folder: of the bundle, `default` or `small`.
         precision: as `PoseEstimator` takes it; None for the bundle's default.
         sizes: network pixels.
         threads: of the CPU.
@@ -155,7 +155,7 @@ def bundle_entrants(
         asked = probe.info["precision"]["asked"]
         hint = probe.info["precision"]["hint"]
     digest = subject.sha256_of(found.path / bundles.MANIFEST_NAME)
-    name = f"{'default' if folder == 'default' else found.path.name} {asked}"
+    name = f"{found.path.name} {asked}"
     entered = [
         Entrant(name, size, True, f"{digest}:{size}:{asked}:{score_threshold}", partial(start, size)) for size in sizes
     ]

@@ -30,7 +30,7 @@ OTHER_SKELETON = (
 
 SKELETON_OF = {17: "coco17", 14: "crowdpose14"}
 SHAPES_OF = {"w32": (32, 480, 64), "w48": (48, 720, 96)}  # branch width, feature channels, person channels
-NANO, NANO_PRIOR = "backbone.stem.", "prior.gain"
+NANO, NANO_PRIOR, SECOND = "backbone.stem.", "prior.gain", "second."
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 # Of the part that says which tensors there are. A training checkpoint of w48 takes about 1 MB, and reading costs some
@@ -97,6 +97,8 @@ def identify(state: Mapping[str, Tensor]) -> tuple[str, str]:
     keypoints = state[heatmap].shape[0]
     if keypoints not in SKELETON_OF:
         raise CheckpointError(f"{heatmap} has {keypoints} keypoints: known are 17 (coco17) and 14 (crowdpose14)")
+    if any(name.startswith(SECOND) for name in state):
+        return "small", SKELETON_OF[keypoints]
     if any(name.startswith(NANO) for name in state):
         return "nano" if NANO_PRIOR in state else "nano-pure", SKELETON_OF[keypoints]
     names = ("backbone.transition1.0.0.weight", "kpt_head.conv_down.weight")

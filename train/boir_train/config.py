@@ -42,13 +42,14 @@ class ModelConfig:
     """Which network, and the weights it starts from.
 
     Attributes:
-        preset: "w32", "w48", "nano" or "nano-pure".
+        preset: "w32", "w48", "nano", "nano-pure" or "small".
         skeleton: "coco17" or "crowdpose14".
         start: "scratch"; "backbone", weights of the backbone alone (T3.7); "checkpoint", a whole model; "deployed",
             a whole model whose auxiliary heads start afresh where the file lacks them; "transfer", a whole model whose
             keypoint outputs start afresh (T3.9).
         weights: file for the last four.
-        teacher: file of a whole model of this preset whose heatmaps are learned from, too (`loss.soft`).
+        teacher: file of a whole model, of this preset or another with bottom-up heatmaps, whose heatmaps are learned
+            from, too (`loss.soft`).
         init: "fixed" or "published" start of the heads (T1.9).
     """
 

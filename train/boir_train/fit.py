@@ -157,8 +157,14 @@ def make_teacher(settings: Config, device: torch.device) -> Teacher | None:
         return None
     if not Path(wanted.teacher).is_file():
         raise CheckpointError(f"no weights of a teacher at {wanted.teacher}: set model.teacher")
-    model = build_model(wanted.preset, wanted.skeleton, training=False, init=wanted.init)
-    log.info("teacher: %s", checkpoint.load(model, wanted.teacher))
+    state = checkpoint.read(wanted.teacher)
+    preset, skeleton = checkpoint.identify(state)
+    if skeleton != wanted.skeleton:
+        raise ConfigError(
+            f"model.teacher: {wanted.teacher} knows {skeleton}, the network that learns {wanted.skeleton}"
+        )
+    model = build_model(preset, skeleton)
+    log.info("teacher: %s, %s", preset, checkpoint.fill(model, state, wanted.teacher))
     return Teacher(model, device)
 
 
@@ -214,6 +220,11 @@ def make_batches(
 def _load_backbone(model: nn.Module, path: str) -> object:
     """Fill the whole backbone: a part that kept its random start would be found out by a bad AP only (T3.7, T7.5)."""
     if isinstance(model, Nano):
+        if model.second is not None:
+            raise CheckpointError(
+                f"{path} can't start {model.settings.preset}, which has a second trunk: put its start together with "
+                "boir-train start, and set model.start=deployed"
+            )
         return nano_start.load_start(model, path)
     report = checkpoint.load_backbone(model, path)
     # Step counters are absent from files of older PyTorch, and count nothing that matters here.

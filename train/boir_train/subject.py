@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from boir_sdk import bundle as bundles
 from boir_sdk import looks
 from boir_sdk.errors import ConfigError, InputError
 from boir_sdk.poses import Poses
@@ -75,7 +76,7 @@ def opened(model: str, options: Options) -> Iterator[Subject]:
     """Open a model for the length of a `with` block.
 
     Args:
-        model: "default", a bundle's folder, or a checkpoint's file.
+        model: "default", "small", a bundle's folder, or a checkpoint's file.
         options: how to run it.
 
     Raises:
@@ -84,14 +85,15 @@ def opened(model: str, options: Options) -> Iterator[Subject]:
         ConfigError: an option doesn't fit the kind of model, or the data set doesn't fit its skeleton.
     """
     path = Path(model)
-    if model == "default" or path.is_dir():
+    if model in bundles.EMBEDDED or path.is_dir():
         with _bundle(model, options) as subject:
             yield subject
     elif path.is_file():
         yield _checkpoint(path, options)
     else:
+        named = ", ".join(map(repr, bundles.EMBEDDED))
         raise InputError(
-            f"no model at {model}: give 'default', a bundle's folder or a checkpoint's file{downloads.hint(path)}"
+            f"no model at {model}: give {named}, a bundle's folder or a checkpoint's file{downloads.hint(path)}"
         )
 
 

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="FILE", help="file of weights")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="ONNX file to make")
-    parser.add_argument("--preset", help="w32, w48, nano or nano-pure; default: told from the weights")
+    parser.add_argument("--preset", help="w32, w48, nano, nano-pure or small; default: told from the weights")
     parser.add_argument("--skeleton", help="coco17 or crowdpose14; default: told from the weights")
     parser.add_argument("--protocol", default="coco", help="coco, crowdpose or ochuman (default: %(default)s)")
     parser.add_argument(

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `boir-convert ovms` on `parser`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = _DESCRIPTION
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle, or default for the embedded one")
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle, or default or small for an embedded one")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to make")
     parser.add_argument("--size", type=int, help="network size in pixels; default: the bundle's")
     parser.add_argument(

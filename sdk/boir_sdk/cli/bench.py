@@ -62,7 +62,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("model", nargs="?", default="default", metavar="MODEL", help="bundle folder, or default")
+    add("model", nargs="?", default="default", metavar="MODEL", help="bundle folder, default or small")
     add("--sizes", nargs="+", type=_positive, metavar="PX", help="network sizes (default: the bundle's)")
     add("--people", nargs="+", type=_count, default=PEOPLE, metavar="N", help="people a picture (default: 0 1 5 10 30)")
     add(

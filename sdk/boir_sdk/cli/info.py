@@ -27,7 +27,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("bundle", nargs="?", default="default", metavar="BUNDLE", help="bundle folder, or default")
+    parser.add_argument(
+        "bundle", nargs="?", default="default", metavar="BUNDLE", help="bundle folder, default or small"
+    )
     parser.add_argument("--json", action="store_true", help="print all of it as JSON")
     parser.set_defaults(run=run)
 

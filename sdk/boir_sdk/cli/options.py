@@ -38,7 +38,9 @@ def port(value: str) -> int:
 def add_model_group(parser: argparse.ArgumentParser) -> None:
     """Add the options that `estimator` reads."""
     model = parser.add_argument_group("model")
-    model.add_argument("--model", default="default", metavar="BUNDLE", help="bundle folder (default: the embedded one)")
+    model.add_argument(
+        "--model", default="default", metavar="BUNDLE", help="bundle folder, default (nano) or small (slower, better)"
+    )
     model.add_argument("--device", default="CPU", help="OpenVINO device (default: %(default)s)")
     model.add_argument("--size", type=positive, metavar="PX", help="network size (default: the bundle's)")
     model.add_argument("--precision", help="fp32, bf16, fp16, int8 or int8+bf16, as the bundle offers")

@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=_bundle,
         metavar="B[:PRECISION]",
-        help="'default' or a bundle's folder, and which of its precisions; repeatable, ratios are to the first",
+        help="'default', 'small' or a bundle's folder, and a precision of it; repeatable, ratios are to the first",
     )
     parser.add_argument("--peers", type=Path, metavar="DIR", help="folder with run_peer.py and the models it runs")
     parser.add_argument(

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options; also gives `parser` the description and examples."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--model", required=True, help="'default', a bundle's folder or a checkpoint's file")
+    parser.add_argument("--model", required=True, help="'default', 'small', a bundle's folder or a checkpoint's file")
     parser.add_argument("--annotations", required=True, type=Path, metavar="FILE", help="COCO-style keypoint JSON")
     parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="folder of the pictures")
     parser.add_argument("--json", required=True, type=Path, metavar="OUT", help="where to write the numbers")
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset", choices=("coco", "crowdpose", "ochuman"), help="protocol; default: by the model's skeleton"
     )
-    parser.add_argument("--preset", help="of a checkpoint that doesn't show it: w32, w48, nano, nano-pure")
+    parser.add_argument("--preset", help="of a checkpoint that doesn't show it: w32, w48, nano, nano-pure, small")
     parser.add_argument("--flip", action="store_true", help="also look at the mirrored picture (the papers do)")
     parser.add_argument(
         "--second-look",

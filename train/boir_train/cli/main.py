@@ -20,6 +20,7 @@ COMMANDS = {
     "visualize": "draw what a network sees in a picture, as the paper's figures do",
     "overfit": "prove that a model can learn: train on a few pictures until it knows them",
     "ablation": "train the variants of the paper's table 4 with several seeds and report AP with its spread",
+    "start": "put the start weights of `small` together",
     "speed": "measure the loader, a training step and the losses on the machine at hand",
 }
 EPILOG = """\

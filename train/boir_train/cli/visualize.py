@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("picture", type=Path, metavar="PICTURE", help="a picture file (EXIF orientation is heeded)")
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="FILE", help="weights, in any published form")
     parser.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR", help="folder to write to (figures)")
-    parser.add_argument("--preset", help="of a checkpoint that doesn't show it: w32, w48, nano, nano-pure")
+    parser.add_argument("--preset", help="of a checkpoint that doesn't show it: w32, w48, nano, nano-pure, small")
     parser.add_argument(
         "--dataset", choices=("coco", "crowdpose", "ochuman"), help="protocol; default: by the model's skeleton"
     )

@@ -10,7 +10,9 @@ The bottom-up logits and the prior say where in stride 4; what the person head h
 such detail, so it works on the mean of 2 x 2 cells: a quarter of the work of what every person costs, at the same AP
 (docs/models.md).
 
-`nano-pure` is the same network as the paper would have it: the person head alone, in stride 4.
+`nano-pure` is the same network as the paper would have it: the person head alone, in stride 4. `small` has a second
+trunk (`boir_train.model.light_openpose`): its heatmaps are mixed into the bottom-up logits, its features and part
+affinity fields are read by the person head as well.
 
 The start is MoveNet MultiPose Lightning (`boir_train.model.nano_start`).
 """
@@ -23,6 +25,8 @@ from torch import Tensor, nn
 
 from boir_sdk.skeleton import Skeleton
 from boir_train.losses.focal import probability
+from boir_train.model import light_openpose
+from boir_train.model.light_openpose import SecondTrunk
 from boir_train.model.mobilenet_fpn import FINE_CHANNELS, ContextFeature, MobileNetFPN, PoseHead
 from boir_train.model.person_head import PersonHead, feature_vectors
 from boir_train.model.settings import ModelSettings
@@ -92,14 +96,14 @@ class NanoHeads(nn.Module):
 class Nano(nn.Module):
     """The small network; the same interface as `boir_train.model.boir.BoIR`.
 
-    `head_step` is how many map cells a cell of the person head spans along each axis, 2 for `nano`, 1 for `nano-pure`,
-    which has no `prior`.
+    `head_step` is how many map cells a cell of the person head spans along each axis: 1 for `nano-pure`, which has no
+    `prior`, and 2 otherwise. Only `small` has a `second` trunk.
     """
 
-    def __init__(self, skeleton: Skeleton, *, auxiliary: bool = False, pure: bool = False) -> None:
+    def __init__(self, preset: str, skeleton: Skeleton, *, auxiliary: bool = False) -> None:
         super().__init__()
         self.settings = ModelSettings(
-            preset="nano-pure" if pure else "nano",
+            preset=preset,
             skeleton=skeleton,
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
@@ -115,17 +119,19 @@ class Nano(nn.Module):
         self.backbone = MobileNetFPN()
         self.context = ContextFeature()
         self.multihead = NanoHeads(len(skeleton), auxiliary=auxiliary)
-        self.prior = None if pure else PosePrior(len(skeleton))
-        self.head_step = 1 if pure else 2
-        self.kpt_head = PersonHead(FEATURE_CHANNELS, PERSON_CHANNELS, len(skeleton))
+        self.prior = None if preset == "nano-pure" else PosePrior(len(skeleton))
+        self.head_step = 1 if preset == "nano-pure" else 2
+        self.second = SecondTrunk(len(skeleton)) if preset == "small" else None
+        features = FEATURE_CHANNELS + (light_openpose.FEATURE_CHANNELS if self.second else 0)
+        self.kpt_head = PersonHead(features, PERSON_CHANNELS, len(skeleton))
 
     def dense(self, x: Tensor) -> dict[str, Tensor]:
         """Every map of every picture, each in its own frame: [B, 3, H, W] -> maps at stride 4, cells h x w.
 
         Returns:
-            `features` [B, 248, h, w] (hidden maps of the keypoint and regression heads, p2, context), `fine` (p2),
-            `center_logits` [B, 1, h, w], `keypoint_logits` [B, K, h, w], `regress` and `offset` [B, 2K, h, w]
-            (rows y0, x0, y1, ... in cells).
+            `features` [B, 248, h, w] (hidden maps of the keypoint and regression heads, p2, context; of a second trunk
+            166 more), `fine` (p2), `center_logits` [B, 1, h, w], `keypoint_logits` [B, K, h, w], `regress` and `offset`
+            [B, 2K, h, w] (rows y0, x0, y1, ... in cells).
         """
         p2, c4b, c5 = self.backbone(x)
         heads = self.multihead
@@ -133,9 +139,13 @@ class Nano(nn.Module):
         heatmap_hidden, keypoint_logits = heads.buk_head(p2)
         regress_hidden, regress = heads.regress_head(p2)
         _, offset = heads.offset_head(p2)
-        features = torch.cat([heatmap_hidden, regress_hidden, p2, self.context(c4b, c5)], dim=1)
+        parts = [heatmap_hidden, regress_hidden, p2, self.context(c4b, c5)]
+        if self.second is not None:
+            seen, heatmaps = self.second.trunk(x)
+            keypoint_logits = self.second.fusion(keypoint_logits, heatmaps)
+            parts.append(F.interpolate(seen, scale_factor=float(light_openpose.STEP)))
         return {
-            "features": features,
+            "features": torch.cat(parts, dim=1),
             "fine": p2,
             "center_logits": center_logits,
             "keypoint_logits": keypoint_logits,
@@ -257,8 +267,8 @@ def initialise(model: Nano) -> None:
         nn.init.ones_(model.multihead.bbox_head.out.bias)
 
 
-def build(skeleton: Skeleton, training: bool, *, pure: bool = False) -> Nano:
-    """The training form in training mode, or the inference form in evaluation mode."""
-    model = Nano(skeleton, auxiliary=training, pure=pure)
+def build(preset: str, skeleton: Skeleton, training: bool) -> Nano:
+    """Build the training form of a preset in training mode, or its inference form in evaluation mode."""
+    model = Nano(preset, skeleton, auxiliary=training)
     initialise(model)
     return model if training else model.eval()

@@ -16,7 +16,7 @@ class ModelSettings:
     """Facts of one model; every network carries them as `.settings`.
 
     Attributes:
-        preset: `w32`, `w48`, `nano` or `nano-pure`.
+        preset: `w32`, `w48`, `nano`, `nano-pure` or `small`.
         skeleton: the keypoint convention of the output.
         mean: subtracted from RGB / 255, one number a channel.
         std: divides what is left, one number a channel.
