@@ -64,7 +64,10 @@ def test_everything_in_the_packages_is_in_the_wheel_and_nothing_else(wheel: Path
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert inside == here
     needed = {f"{package}/py.typed" for package in ("boir_sdk", "boir_train", "boir_convert")}
-    assert needed | {"boir_sdk/models/default/manifest.json", "boir_sdk/models/default/README.md"} <= inside
+    models = {
+        f"boir_sdk/models/{name}/{file}" for name in ("default", "small") for file in ("manifest.json", "README.md")
+    }
+    assert needed | models <= inside
     assert any(re.fullmatch(r"boir_train/configs/.+\.yaml", name) for name in inside)
 
 

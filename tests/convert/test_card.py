@@ -115,7 +115,8 @@ def test_a_hub_reads_it(figures):
     assert len(results) == 1 + len(figures)
 
 
-def test_the_embedded_bundles_card_parses():
-    front, body = parsed((bundle.default_path() / "README.md").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("name", bundle.EMBEDDED)
+def test_the_embedded_bundles_cards_parse(name):
+    front, body = parsed((bundle.embedded_path(name) / "README.md").read_text(encoding="utf-8"))
     assert front["pipeline_tag"] == "keypoint-detection"
-    assert bundle.read("default").manifest.name in body
+    assert bundle.read(name).manifest.name in body

@@ -23,6 +23,7 @@ from boir_sdk.errors import BoirError, ConfigError, DataError, InputError
 from boir_sdk.poses import Poses
 from boir_sdk.skeleton import COCO17
 from boir_train import bootstrap, build_model, checkpoint
+from boir_train.model import small_start
 from boir_train.subject import sha256_of
 from tests.conftest import ROOT
 
@@ -169,6 +170,16 @@ def change_of_int8(weights, folder, file, images, limit, size=320):
 def test_int8_of_the_embedded_bundle_stays_in_its_band(pictures):
     band, *what = pictures
     assert abs(change_of_int8(WEIGHTS, Path("default"), *what)) <= band
+
+
+def test_int8_of_small_stays_in_its_band(shared, tmp_path):
+    """Its weights aren't in the repository: they are put together from those of `nano` and the public graph."""
+    graph = shared / "peers" / "human-pose-estimation-0001-int8.xml"
+    if not graph.is_file():
+        pytest.skip(f"needs {graph}")
+    weights = tmp_path / "small.safetensors"
+    checkpoint.save(weights, small_start.assemble(WEIGHTS, graph).state_dict(), half=True)
+    assert abs(change_of_int8(weights, Path("small"), PEOPLE, PICTURES, None)) <= BANDS["repository"]
 
 
 @pytest.fixture

@@ -20,8 +20,17 @@ def copy(tmp_path):
     return shutil.copytree(bundle.default_path(), tmp_path / "bundle")
 
 
-def test_embedded_bundle_verifies():
-    assert bundle.read("default").manifest.preset == "nano"
+@pytest.mark.parametrize(("name", "preset"), [("default", "nano"), ("small", "small")])
+def test_embedded_bundles_verify(name, preset):
+    assert bundle.read(name).manifest.preset == preset
+    assert set(bundle.EMBEDDED) == {path.name for path in bundle.default_path().parent.iterdir()}
+
+
+def test_a_folder_with_an_embedded_bundles_name_is_named_with_its_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(bundle.default_path(), "small")
+    assert bundle.read("./small").manifest.preset == "nano"
+    assert bundle.read("small").manifest.preset == "small"
 
 
 def test_description_is_json_and_complete(copy):

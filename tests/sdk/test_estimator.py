@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from boir_sdk import PoseEstimator, Poses, bundle, looks, manifest
+from boir_sdk import PoseEstimator, Poses, bundle, looks, manifest, oks
 from boir_sdk.errors import BoirError, BundleError, InferenceError, InputError
 from boir_sdk.skeleton import COCO17
 from tests.conftest import ROOT
@@ -44,6 +44,16 @@ def test_finds_the_people_of_the_demo_picture(estimator, picture):
     height, width = picture.shape[:2]
     shoulders = poses.keypoints[:, 5:7]
     assert ((shoulders >= 0) & (shoulders <= [width, height])).all()
+
+
+def test_the_slower_model_finds_them_too(estimator):
+    """By its name; whom `nano` finds, `small` finds in about the same place."""
+    with PoseEstimator("small", size=320, threads=2) as made:
+        poses = made(PICTURE)
+        assert made.info["model"] == "boir-small-coco17"
+    others = estimator(PICTURE)
+    assert len(poses) >= len(others)
+    assert oks.similarity(others.keypoints, poses.keypoints, COCO17.sigmas).max(axis=1).min() > 0.6
 
 
 def test_every_way_to_give_a_picture_gives_the_same(estimator, picture):

@@ -129,7 +129,8 @@ def test_unknown_precision():
         selftest.run("default", precision="fp99")
 
 
-def test_the_embedded_bundles_own_self_test():
-    result = selftest.run("default", threads=1)
-    recorded = bundle.SELFTEST_NAME in bundle.read("default").manifest.files
+@pytest.mark.parametrize("name", bundle.EMBEDDED)
+def test_the_embedded_bundles_own_self_test(name):
+    result = selftest.run(name, threads=1)
+    recorded = bundle.SELFTEST_NAME in bundle.read(name).manifest.files
     assert result.status == ("passed" if recorded else "absent"), result.problems
