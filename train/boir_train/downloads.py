@@ -74,6 +74,11 @@ DOWNLOADS = (
         "MoveNet MultiPose Lightning v1 from Google, as safetensors (docs/models.md)",
         "model",
     ),
+    Download(
+        ("small-start.safetensors",),
+        "human-pose-estimation-0001 (FP16-INT8) from OpenVINO's Open Model Zoo, join it to nano by boir-train start",
+        "model",
+    ),
 )
 
 
