@@ -23,6 +23,15 @@ FIXTURES_TRAIN = Path(os.environ.get("BOIR_FIXTURES_TRAIN", SHARED / "reference"
 
 
 @pytest.fixture(scope="session")
+def second_graph(shared: Path) -> Path:
+    """The public graph that the second trunk of `small` starts from."""
+    path = shared / "peers" / "human-pose-estimation-0001-int8.xml"
+    if not path.is_file():
+        pytest.skip(f"needs the second trunk's start, not found at {path}")
+    return path
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The shared folder; the test is skipped without it."""
     if not SHARED.is_dir():

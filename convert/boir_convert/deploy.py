@@ -9,8 +9,8 @@ Tensors by name; maps have their channels last, as the convolutions leave them a
     people    [M, 3]        score, y, x in cells of the M = 30 best local maxima; empty places have score 0
     vectors   [V, M, 3D]    each person's attention vectors, channel part and spatial part, from each view, and the
                             mean over all cells of what the channel part makes of g
-    g, h      [V, H, W, D]  shared maps (M5.1); of `nano` at half the height and width
-    offset_hidden [V, H, W, 96]  `nano` only: what offsets are made of, where a keypoint turns out to be
+    g, h      [V, H, W, D]  shared maps (M5.1); of `nano` and `small` at half the height and width
+    offset_hidden [V, H, W, 96]  not of `w32` and `w48`: what offsets are made of, where a keypoint turns out to be
     regress   [V, M, 2K]         with a prior only: keypoints regressed at the centre, relative to it, in cells
     keypoint_logits [V, H, W, K] with a prior only
     center_yx [B, 2]        the people given to the person part, cells
@@ -164,7 +164,7 @@ class PaperPerson(nn.Module):
 
 
 class NanoPerson(nn.Module):
-    """The person part of `nano`: the prior is added, and offsets refine the peak's cell."""
+    """The person part of `nano` and `small`: the prior is added, and offsets refine the peak's cell."""
 
     flip_index: Tensor
 

@@ -22,17 +22,8 @@ NANO = ROOT / "weights" / "nano.safetensors"
 
 
 @pytest.fixture(scope="module")
-def graph(shared):
-    """The public graph."""
-    path = shared / "peers" / "human-pose-estimation-0001-int8.xml"
-    if not path.is_file():
-        pytest.skip(f"needs {path}")
-    return path
-
-
-@pytest.fixture(scope="module")
-def assembled(graph):
-    return small_start.assemble(NANO, graph)
+def assembled(second_graph):
+    return small_start.assemble(NANO, second_graph)
 
 
 def picture(height, width):
@@ -52,14 +43,14 @@ def without_rounding(path):
     return model
 
 
-def test_the_second_trunk_is_the_public_graph(graph):
+def test_the_second_trunk_is_the_public_graph(second_graph):
     rgb = picture(160, 224)
-    model = without_rounding(graph)
+    model = without_rounding(second_graph)
     model.reshape([1, 3, 160, 224])
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     theirs = compiled(rgb[None, :, :, ::-1].transpose(0, 3, 1, 2).astype(np.float32))
     trunk = LightOpenPose(light_openpose.HEATMAPS).eval()
-    trunk.load_state_dict(small_start.read_graph(graph))
+    trunk.load_state_dict(small_start.read_graph(second_graph))
     settings = build_model("small", "coco17").settings
     with torch.inference_mode():
         features, heatmaps = trunk(torch.from_numpy(normalise(rgb, settings))[None])
@@ -136,11 +127,11 @@ def test_keypoints_of_another_skeleton_go_by_name():
     assert coco.tolist()[:3] == [1, 16, 15]  # nose, left eye, right eye
 
 
-def test_a_file_that_is_no_start_is_refused(tmp_path, graph, shared):
+def test_a_file_that_is_no_start_is_refused(tmp_path, second_graph, shared):
     pure = tmp_path / "pure.safetensors"
     checkpoint.save(pure, build_model("nano-pure", "coco17").state_dict())
     with pytest.raises(CheckpointError, match="nano-pure: small starts from those of nano"):
-        small_start.assemble(pure, graph)
+        small_start.assemble(pure, second_graph)
     with pytest.raises(CheckpointError, match="no graph at"):
         small_start.assemble(NANO, tmp_path / "absent.xml")
     with pytest.raises(CheckpointError, match="no graph at"):
@@ -160,9 +151,9 @@ def test_the_public_start_of_nano_is_not_enough_for_small(tmp_path, shared):
         fit.make_model(settings)
 
 
-def test_the_command_writes_a_start_that_training_takes(tmp_path, graph, capsys):
+def test_the_command_writes_a_start_that_training_takes(tmp_path, second_graph, capsys):
     out = tmp_path / "start.safetensors"
-    command = ["start", "--nano", str(NANO), "--second", str(graph), "--out", str(out), "--json"]
+    command = ["start", "--nano", str(NANO), "--second", str(second_graph), "--out", str(out), "--json"]
     assert main(command) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["tensors"] == len(checkpoint.read(out))

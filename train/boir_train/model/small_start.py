@@ -48,12 +48,13 @@ def assemble(nano_path: str | Path, graph_path: str | Path) -> Nano:
     preset, skeleton = checkpoint.identify(state)
     if preset != "nano":
         raise CheckpointError(f"{nano_path} holds weights of {preset}: small starts from those of nano")
+    first = nano.build("nano", get_skeleton(skeleton), training=False)
+    checkpoint.fill(first, state, nano_path)
     model = nano.build("small", get_skeleton(skeleton), training=False)
-    own = model.state_dict()
+    own, state = model.state_dict(), first.state_dict()
     for name in _READERS:
-        if name in state and name in own:
-            more = own[name].shape[1] - state[name].shape[1]
-            state[name] = F.pad(state[name].float(), (0, 0) * (own[name].ndim - 2) + (0, more))
+        more = own[name].shape[1] - state[name].shape[1]
+        state[name] = F.pad(state[name], (0, 0) * (own[name].ndim - 2) + (0, more))
     trunk = _for_skeleton(read_graph(graph_path), model.settings.skeleton.keypoints)
     state |= {f"{_TRUNK}{name}": tensor for name, tensor in trunk.items()}
     absent = torch.empty(0)
@@ -63,8 +64,7 @@ def assemble(nano_path: str | Path, graph_path: str | Path) -> Nano:
             f"{graph_path} isn't human-pose-estimation-0001: {len(wrong)} of the trunk's tensors are missing or of "
             f"another shape, e.g. {wrong[0].removeprefix(_TRUNK)!r}"
         )
-    state["second.fusion.share"] = own["second.fusion.share"]
-    checkpoint.fill(model, state, nano_path)
+    model.load_state_dict({**own, **state})
     return model
 
 
