@@ -33,13 +33,14 @@ def test_by_hand_cell_by_cell() -> None:
     logits = torch.tensor([[0.3, -1.0], [2.0, 0.5]]).view(1, 1, 2, 2)
     soft = torch.tensor([[0.9, 0.2], [0.6, 0.5]]).view(1, 1, 2, 2)
     mask = torch.tensor([[1.0, 1.0], [0.0, 1.0]]).view(1, 1, 2, 2)
-    target = torch.tensor([[1.0, 0.5], [1.0, 1.0]]).view(1, 1, 2, 2)  # two positives that count, one is masked
+    target = torch.tensor([[1.0, 0.5], [1.0, 1.0]]).view(1, 1, 2, 2)  # two positives that count, the third is masked
 
     def divergence(logit: float, p: float) -> float:
         q = 1 / (1 + math.exp(-logit))
         return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
 
-    expected = (divergence(0.3, 0.9) + divergence(-1, 0.2) + divergence(0.5, 0.5)) / 2
+    # What a mask hides from annotations is learned from the other network all the same.
+    expected = (divergence(0.3, 0.9) + divergence(-1, 0.2) + divergence(2, 0.6) + divergence(0.5, 0.5)) / 2
     assert soft_loss(logits, soft, target, mask).item() == pytest.approx(expected, rel=1e-5)
     assert soft_loss(logits, soft, 0 * target, mask).item() == pytest.approx(2 * expected, rel=1e-5)  # at least one
 
@@ -79,6 +80,26 @@ def test_a_teacher_answers_with_the_mean_over_the_mirror_and_never_learns() -> N
         maps = model.dense(images)
     straight = probability(torch.cat([maps["keypoint_logits"], maps["center_logits"]], dim=1))
     assert (straight - answer).abs().max() > 1e-6  # the mirrored picture has its share
+
+
+@pytest.mark.parametrize("preset", ["nano", "small"])
+def test_openvino_gives_the_heatmaps_that_pytorch_gives_whatever_surrounds_it(preset) -> None:
+    torch.manual_seed(0)
+    model = build_model(preset, "coco17", training=False)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.9)  # an untrained network's logits are so large that heatmaps are 0 or 1
+    teacher = Teacher(model, CPU, mirror=False)
+    for shape in [(1, 3, 64, 64), (2, 3, 96, 96)]:  # sizes change from batch to batch
+        images = torch.randn(shape).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            answer = teacher(images)
+        with torch.no_grad():
+            maps = model.dense(images)
+        expected = probability(torch.cat([maps["keypoint_logits"], maps["center_logits"]], dim=1))
+        assert expected[:, :-1].std() > 0.01
+        assert answer.dtype == torch.float32
+        torch.testing.assert_close(answer, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_run_finds_its_teacher(tmp_path) -> None:

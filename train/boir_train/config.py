@@ -50,6 +50,7 @@ class ModelConfig:
         weights: file for the last four.
         teacher: file of a whole model, of this preset or another with bottom-up heatmaps, whose heatmaps are learned
             from, too (`loss.soft`).
+        teacher_mirror: the teacher looks at the mirrored picture, too, and answers with the mean.
         init: "fixed" or "published" start of the heads (T1.9).
     """
 
@@ -58,6 +59,7 @@ class ModelConfig:
     start: Literal["scratch", "backbone", "checkpoint", "deployed", "transfer"] = "scratch"
     weights: str | None = None
     teacher: str | None = None
+    teacher_mirror: bool = True
     init: Literal["fixed", "published"] = "fixed"
 
 

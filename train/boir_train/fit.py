@@ -165,7 +165,7 @@ def make_teacher(settings: Config, device: torch.device) -> Teacher | None:
         )
     model = build_model(preset, skeleton)
     log.info("teacher: %s, %s", preset, checkpoint.fill(model, state, wanted.teacher))
-    return Teacher(model, device)
+    return Teacher(model, device, mirror=wanted.teacher_mirror)
 
 
 def load_own(model: nn.Module, file: Path) -> None:

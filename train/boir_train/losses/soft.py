@@ -16,11 +16,14 @@ from boir_train.losses.cells import Count, alone, full_precision
 def soft_loss(logits: Tensor, soft: Tensor, target: Tensor, mask: Tensor, *, count: Count = alone) -> Tensor:
     """Kullback-Leibler divergence of two networks' cells, as of so many coins; 0 where they agree.
 
+    Every cell counts: crowds and people whom nobody annotated, which the mask of the annotated heatmaps leaves out, are
+    where the other network has most to say.
+
     Args:
         logits: of the network that learns, [B, C, H, W].
         soft: probabilities of the other one, the same shape.
         target: annotated heatmaps, for the normaliser of the focal loss (T1.2): the number of exact ones.
-        mask: 0/1, broadcast over `logits`; cells with 0 count nowhere.
+        mask: 0/1, broadcast over `logits`: where an exact one of `target` counts.
         count: turns the number of positive cells into the normaliser.
 
     Returns:
@@ -30,7 +33,7 @@ def soft_loss(logits: Tensor, soft: Tensor, target: Tensor, mask: Tensor, *, cou
     cross = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
     own = F.binary_cross_entropy(soft, soft, reduction="none")  # its entropy: no gradient, but a zero to read
     positive = ((target == 1) * mask).sum()
-    return ((cross - own) * mask).sum() / count(positive).clamp(min=1)
+    return (cross - own).sum() / count(positive).clamp(min=1)
 
 
 def mirrored_back(maps: Tensor, flip_index: tuple[int, ...]) -> Tensor:
