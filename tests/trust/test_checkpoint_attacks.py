@@ -1,7 +1,7 @@
 """Checkpoints made to do harm: none executes anything, none takes memory or time it claims, each ends in a typed error.
 
-Beside these: tests/train/test_checkpoint.py (wrong content, cut files, a pickle in each form) and
-tests/convert/test_build_faults.py (the same through the command that converts).
+Beside these: tests/train/test_checkpoint.py (wrong content), tests/train/test_checkpoint_files.py (cut files, a pickle
+in each form) and tests/convert/test_build_faults.py (the same through the command that converts).
 """
 
 from __future__ import annotations
