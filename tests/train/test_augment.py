@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boir_sdk.skeleton import COCO17
+from boir_sdk.warp import apply, fit
 from boir_train.data.augment import (
     AugmentSettings,
     Window,
@@ -104,6 +105,37 @@ def test_how_far_mirrored_targets_lie_from_the_picture(mirror: str, off_by: floa
     )
     _, columns = np.nonzero(got.image_rgb[..., 0])
     assert columns.mean() / 4 - got.keypoints[0, 6, 0] == pytest.approx(off_by)
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+@pytest.mark.parametrize("size", [256, 448])
+def test_edges_agree_with_what_inference_shows_a_network_that_resizes(size: int, flipped: bool) -> None:
+    """The same pixels in the same places as `boir_sdk.warp` makes, of the mirrored picture as of the picture."""
+    image = np.pad(np.full((64, 64, 3), 255, np.uint8), ((100, 476), (300, 276), (0, 0)))
+    image = cv2.GaussianBlur(image, (0, 0), 12)
+    keypoints = np.zeros((1, 17, 3))
+    keypoints[0, 5] = [331, 131, 2]
+    seen = fit(640, 640, size, rule="long", multiple=32, resample="area")
+    shown = apply(np.ascontiguousarray(image[:, ::-1]) if flipped else image, seen)
+    expected = seen.affine @ [639 - 331 if flipped else 331, 131, 1]
+
+    difference = {}
+    for align in ("edges", "published"):
+        settings = dataclasses.replace(PLAIN, mirror="exact", align=align, area_resample=True)
+        got = augment(
+            image,
+            np.ones((640, 640), bool),
+            keypoints,
+            np.array([[300.0, 100, 64, 64]]),
+            size,
+            COCO17,
+            settings,
+            ScriptedDraws([0, 0.5, 0.4 if flipped else 0.6]),
+        )
+        difference[align] = np.abs(got.image_rgb.astype(int) - shown).max()
+        if align == "edges":
+            np.testing.assert_allclose(4 * got.keypoints[0, 6 if flipped else 5, :2], expected, atol=1e-6)
+    assert difference["edges"] <= 2 < difference["published"]
 
 
 def test_cells_from_outside_the_picture_are_invalid() -> None:

@@ -68,6 +68,24 @@ def test_four_pictures_and_their_people_in_one():
     assert not made.valid[80:, 120:].any()
 
 
+@pytest.mark.parametrize("edges", [True, False])
+def test_positions_are_counted_from_where_the_run_counts_them(edges):
+    """A person whose middle is a keypoint: the middle of the pixels that show him, before and after."""
+    part = scene("red", (40, 20, 20, 80))
+    part.keypoints[0, 0, :2] = [50, 60] if edges else [49.5, 59.5]
+    made = mosaic([part, *(scene("grey", (10, 30, 12, 40)) for _ in range(3))], edges=edges)
+    donor = scene("green", (60, 10, 30, 40), (90, 160))
+    donor.keypoints[0, 0, :2] = [75, 30] if edges else [74.5, 29.5]
+    both = paste(part, donor, Script(0, 0, 0.5, 1.0, 0.5), edges=edges)  # at twice his size
+    for image, colour, point in (
+        (made.image_rgb[:80, :80], "red", made.keypoints[0, 0]),
+        (both.image_rgb, "green", both.keypoints[1, 0]),
+    ):
+        y, x = np.nonzero((np.abs(image.astype(int) - COLOURS[colour]) < 90).all(axis=2))
+        middle = np.array([x.mean(), y.mean()]) + (0.5 if edges else 0)
+        np.testing.assert_allclose(point[:2], middle, atol=0.3 if image is both.image_rgb else 0.01)
+
+
 def test_somebody_is_set_beside_somebody_at_his_size():
     one, other = scene("red", (20, 20, 20, 80)), scene("green", (60, 10, 30, 40), (90, 160))
     both = paste(one, other, Script(0, 0, 0.5, 1.0, 0.5))  # as tall, and just to the right

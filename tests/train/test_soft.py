@@ -12,7 +12,7 @@ from boir_sdk.errors import CheckpointError, ConfigError
 from boir_sdk.skeleton import COCO17
 from boir_train import build_model, checkpoint, config, fit
 from boir_train.losses.focal import probability
-from boir_train.losses.soft import mirrored_back, soft_loss
+from boir_train.losses.soft import Lesson, mirrored_back, soft_distance, soft_loss
 from boir_train.losses.total import LossSettings, total_loss
 from boir_train.teacher import Teacher
 from tests.train.test_total_loss import _batch, _outputs
@@ -45,6 +45,18 @@ def test_by_hand_cell_by_cell() -> None:
     assert soft_loss(logits, soft, 0 * target, mask).item() == pytest.approx(2 * expected, rel=1e-5)  # at least one
 
 
+def test_distance_counts_where_the_teacher_sees_something() -> None:
+    values, taught = torch.zeros(1, 4, 1, 3), torch.zeros(1, 4, 1, 3)  # two keypoints, three cells
+    values[0, :, 0, 0] = torch.tensor([1.0, -3.0, 5.0, 5.0])  # first cell: 2 off, 5 off in the mean of y and x
+    values[0, :, 0, 1] = torch.tensor([0.5, 0.5, 0.0, 1.0])
+    sure = torch.tensor([[0.8, 0.2, 0.0], [0.0, 1.0, 0.0]]).view(1, 2, 1, 3)
+    expected = (0.8 * 2 + 0.2 * 0.5 + 1.0 * 0.5) / 2
+    assert soft_distance(values, taught, sure).item() == pytest.approx(expected)
+    person = torch.tensor([0.25, 0.0, 0.75]).view(1, 1, 1, 3)  # one weight for all keypoints
+    assert soft_distance(values, taught, person).item() == pytest.approx(0.25 * (2 + 5) / 2)
+    assert soft_distance(values, taught, torch.zeros(1, 1, 1, 3)).item() == 0
+
+
 def test_mirrored_maps_come_back() -> None:
     maps = torch.rand(2, len(COCO17) + 1, 4, 6)
     channels = [*COCO17.flip_index, len(COCO17)]
@@ -52,17 +64,24 @@ def test_mirrored_maps_come_back() -> None:
     torch.testing.assert_close(mirrored_back(seen, COCO17.flip_index), maps, rtol=0, atol=0)
 
 
-def test_the_total_has_the_term_only_with_a_teacher() -> None:
+def test_the_total_has_the_terms_only_with_a_teacher() -> None:
     batch = _batch()
     outputs = _outputs(batch)
-    soft = torch.full_like(batch.multi_heatmap, 0.25)
-    with_weight = dataclasses.replace(LossSettings(), soft=0.5)
-    assert "soft" not in total_loss(outputs, batch, LossSettings(), soft=soft)
-    assert "soft" not in total_loss(outputs, batch, with_weight)
-    terms = total_loss(outputs, batch, with_weight, soft=soft)
-    once = total_loss(outputs, batch, dataclasses.replace(with_weight, soft=1.0), soft=soft)
+    outputs["regress"] = torch.randn(outputs["offset"].shape, generator=torch.Generator().manual_seed(0))
+    lesson = Lesson(
+        torch.full_like(batch.multi_heatmap, 0.25), outputs["regress"].detach() + 2, outputs["offset"].detach() - 0.5
+    )
+    weights = {"soft": 0.5, "soft_offset": 3.0, "soft_regress": 0.25}
+    with_weights = dataclasses.replace(LossSettings(), **weights)
+    assert not weights.keys() & total_loss(outputs, batch, LossSettings(), lesson=lesson).keys()
+    assert not weights.keys() & total_loss(outputs, batch, with_weights).keys()
+    terms = total_loss(outputs, batch, with_weights, lesson=lesson)
+    once = total_loss(outputs, batch, dataclasses.replace(with_weights, soft=1.0), lesson=lesson)
     assert terms["soft"] > 0
     torch.testing.assert_close(once["soft"], 2 * terms["soft"])
+    pictures = len(batch.images)
+    assert terms["soft_offset"].item() == pytest.approx(3 * 0.5 / pictures)
+    assert terms["soft_regress"].item() == pytest.approx(0.25 * 2 / pictures)
     own = [value for name, value in terms.items() if name != "total"]
     torch.testing.assert_close(terms["total"], torch.stack(own).sum())
 
@@ -72,7 +91,7 @@ def test_a_teacher_answers_with_the_mean_over_the_mirror_and_never_learns() -> N
     model = build_model("nano", "coco17", training=False)
     teacher = Teacher(model, CPU)
     images = torch.rand(1, 3, 64, 64)
-    answer, mirrored = teacher(images), teacher(images.flip(-1))
+    answer, mirrored = teacher(images).heatmaps, teacher(images.flip(-1)).heatmaps
     assert answer.shape == (1, len(COCO17) + 1, 16, 16)
     torch.testing.assert_close(mirrored_back(mirrored, COCO17.flip_index), answer)
     assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -83,7 +102,7 @@ def test_a_teacher_answers_with_the_mean_over_the_mirror_and_never_learns() -> N
 
 
 @pytest.mark.parametrize("preset", ["nano", "small"])
-def test_openvino_gives_the_heatmaps_that_pytorch_gives_whatever_surrounds_it(preset) -> None:
+def test_openvino_answers_as_pytorch_whatever_surrounds_it(preset) -> None:
     torch.manual_seed(0)
     model = build_model(preset, "coco17", training=False)
     with torch.no_grad():
@@ -98,8 +117,13 @@ def test_openvino_gives_the_heatmaps_that_pytorch_gives_whatever_surrounds_it(pr
             maps = model.dense(images)
         expected = probability(torch.cat([maps["keypoint_logits"], maps["center_logits"]], dim=1))
         assert expected[:, :-1].std() > 0.01
-        assert answer.dtype == torch.float32
-        torch.testing.assert_close(answer, expected, rtol=1e-3, atol=1e-4)
+        for got, wanted in (
+            (answer.heatmaps, expected),
+            (answer.regress, maps["regress"]),
+            (answer.offset, maps["offset"]),
+        ):
+            assert got.dtype == torch.float32
+            torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-4 * max(1, wanted.abs().max().item()))
 
 
 def test_a_run_finds_its_teacher(tmp_path) -> None:
@@ -110,7 +134,12 @@ def test_a_run_finds_its_teacher(tmp_path) -> None:
     teacher = fit.make_teacher(settings, CPU)
     assert teacher is not None
     checkpoint.save(tmp_path / "t.safetensors", build_model("small", "coco17").state_dict())
-    assert fit.make_teacher(settings, CPU)(torch.zeros(1, 3, 32, 32)).shape == (1, 18, 8, 8)  # of another preset
+    assert fit.make_teacher(settings, CPU)(torch.zeros(1, 3, 32, 32)).heatmaps.shape == (
+        1,
+        18,
+        8,
+        8,
+    )  # of another preset
     checkpoint.save(tmp_path / "t.safetensors", build_model("nano", "crowdpose14").state_dict())
     with pytest.raises(ConfigError, match="knows crowdpose14, the network that learns coco17"):
         fit.make_teacher(settings, CPU)

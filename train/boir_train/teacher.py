@@ -1,4 +1,4 @@
-"""A frozen network whose heatmaps another one learns from, too."""
+"""A frozen network from whose answers another one learns, too."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from torch import Tensor, nn
 
 from boir_sdk.errors import ConfigError
 from boir_train.losses.focal import probability
-from boir_train.losses.soft import mirrored_back
+from boir_train.losses.soft import Lesson, mirrored_back
 
 
-class _Heatmaps(nn.Module):
-    """What a network that teaches is asked: normalised pictures [B, 3, I, I] -> probabilities [B, K + 1, R, R]."""
+class _Answers(nn.Module):
+    """What a teacher is asked: normalised pictures [B, 3, I, I] -> heatmaps, regressed keypoints and offsets."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         maps = self.model.dense(images)
-        return probability(torch.cat([maps["keypoint_logits"], maps["center_logits"]], dim=1))
+        heatmaps = probability(torch.cat([maps["keypoint_logits"], maps["center_logits"]], dim=1))
+        return heatmaps, maps["regress"], maps["offset"]
 
 
 class Teacher:
-    """Answers with a network's heatmaps; on CPUs they come from OpenVINO, which takes about half of PyTorch's time."""
+    """Answers as a network of the `nano` family does; on CPUs through OpenVINO, in about half of PyTorch's time."""
 
     def __init__(self, model: nn.Module, device: torch.device, *, mirror: bool = True) -> None:
         """Take a network in its training form, which stays as it is.
@@ -35,40 +36,42 @@ class Teacher:
         Args:
             model: the network.
             device: where the pictures are.
-            mirror: answer with the mean of a picture and the mirrored one, which is better than either and takes twice
-                the time.
+            mirror: heatmaps are the mean of a picture's and the mirrored one's, which is better than either and takes
+                twice the time.
 
         Raises:
             ConfigError: it has no bottom-up heatmaps to teach.
         """
         if model.settings.flip != "outputs":
             raise ConfigError(f"model.teacher: {model.settings.preset} mirrors features, not heatmaps; take a nano")
-        self._heatmaps = _Heatmaps(model).to(device).eval().requires_grad_(False)
+        self._answers = _Answers(model).to(device).eval().requires_grad_(False)
         self._flip_index = model.settings.skeleton.flip_index
         self._mirror = mirror
         self._graph: Any = None
         self._compiled: dict[tuple[int, ...], Any] = {}  # by shape: OpenVINO is fastest where shapes are fixed
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
-        """Normalised pictures [B, 3, I, I] -> probabilities [B, K + 1, R, R], the centres last."""
-        straight = self._look(images)
-        if not self._mirror:
-            return straight
-        return (straight + mirrored_back(self._look(images.flip(-1)), self._flip_index)) / 2
+    def __call__(self, images: Tensor) -> Lesson:
+        """Answer to normalised pictures [B, 3, I, I]; the coordinates are those of the picture as it is."""
+        heatmaps, regress, offset = self._look(images)
+        if self._mirror:
+            mirrored, *_ = self._look(images.flip(-1))
+            heatmaps = (heatmaps + mirrored_back(mirrored, self._flip_index)) / 2
+        return Lesson(heatmaps, regress, offset)
 
-    def _look(self, images: Tensor) -> Tensor:
+    def _look(self, images: Tensor) -> tuple[Tensor, ...]:
         if images.device.type != "cpu":
-            return self._heatmaps(images)
+            return self._answers(images)
         shape = tuple(images.shape)
         if shape not in self._compiled:
             self._compiled[shape] = self._compile(shape)
-        return torch.from_numpy(self._compiled[shape](np.ascontiguousarray(images.numpy()))[0].copy())
+        answer = self._compiled[shape](np.ascontiguousarray(images.numpy()))
+        return tuple(torch.from_numpy(answer[i].copy()) for i in range(3))
 
     def _compile(self, shape: tuple[int, ...]) -> Any:
         if self._graph is None:
             with torch.autocast("cpu", enabled=False):
-                self._graph = ov.convert_model(self._heatmaps, example_input=torch.zeros(1, 3, 64, 64))
+                self._graph = ov.convert_model(self._answers, example_input=torch.zeros(1, 3, 64, 64))
         graph = self._graph.clone()
         graph.reshape(list(shape))
         # In float whatever the processor is quick at: the targets shouldn't depend on it.

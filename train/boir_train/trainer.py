@@ -250,9 +250,9 @@ def _losses(
         index, yx = index[people], yx[people]
     with torch.autocast(batch.images.device.type, dtype=amp, enabled=amp is not None):
         outputs = model(batch.images, index, yx)
-        soft = None if teacher is None else teacher(batch.images)
+        lesson = None if teacher is None else teacher(batch.images)
     count = ranks.sum if config.loss.normalise == "all" else alone
-    terms = total_loss(outputs, batch, config.loss, people=people, soft=soft, count=count)
+    terms = total_loss(outputs, batch, config.loss, people=people, lesson=lesson, count=count)
     if ranks.world > 1:
         # DistributedDataParallel waits for a gradient of every parameter, also of a head whose weight is 0.
         terms["total"] = terms["total"] + 0 * torch.stack([value.float().mean() for value in outputs.values()]).sum()

@@ -31,6 +31,8 @@ class AugmentSettings:
         mirror: where a mirrored picture's targets lie, "published" (R - 1 - x, three network pixels off the picture;
             T2.5) or "exact".
         colour: strength of the brightness, contrast and saturation change, 0 (published: none) to 1.
+        align: which points of the pixels lie on each other, their indices ("published", as `cv2.warpAffine` has it), or
+            their "edges", as `cv2.resize` has it and inference where `resample` is "area" (SPEC-model M4.8).
         area_resample: average the source before a strong reduction (published: no, plain bilinear).
         mosaic: probability that four pictures become one first (`crowd.mosaic`; published: 0).
         paste: probability that somebody of another picture is set before or beside somebody first (`crowd.paste`;
@@ -45,6 +47,7 @@ class AugmentSettings:
     flip: float = 0.5
     mirror: Literal["published", "exact"] = "published"
     colour: float = 0.0
+    align: Literal["published", "edges"] = "published"
     area_resample: bool = False
     mosaic: float = 0.0
     paste: float = 0.0
@@ -120,6 +123,12 @@ def transform(points: NDArray[np.float64], affine: NDArray[np.float64]) -> NDArr
     return np.asarray(points @ affine[:, :2].T + affine[:, 2])
 
 
+def edge_aligned(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what maps pixel indices as `affine` [2, 3] maps positions counted from the edge of the first pixel."""
+    half = np.array([0.5, 0.5])
+    return np.column_stack([affine[:, :2], transform(half, affine) - half])
+
+
 def warp_picture(
     image_rgb: NDArray[np.uint8], affine: NDArray[np.float64], side: int, *, area_resample: bool
 ) -> NDArray[np.uint8]:
@@ -181,8 +190,10 @@ def augment(
     height, width = image_rgb.shape[:2]
     window = draw_window(width, height, settings, draws)
     to_cells, to_input = matrix(window, side), matrix(window, size)
-    picture = warp_picture(image_rgb, to_input, size, area_resample=settings.area_resample)
-    mask = warp_valid(valid, to_cells, side)
+    edges = settings.align == "edges"
+    onto = edge_aligned if edges else np.asarray
+    picture = warp_picture(image_rgb, onto(to_input), size, area_resample=settings.area_resample)
+    mask = warp_valid(valid, onto(to_cells), side)
     moved = np.concatenate([transform(keypoints[..., :2], to_cells), keypoints[..., 2:]], axis=-1)
     corners = transform(box_corners(boxes), to_cells)
     area = boxes[:, 2] * boxes[:, 3] * (size / window.side) ** 2
@@ -190,8 +201,10 @@ def augment(
         picture, mask = np.ascontiguousarray(picture[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
         moved = moved[:, list(skeleton.flip_index)]
         corners = corners[:, [1, 0, 3, 2]]
-        # Input pixel i becomes size - 1 - i, so a cell coordinate x = i / 4 becomes side - 1/4 - x.
-        last = side - 1 if settings.mirror == "published" else side - 1 / STRIDE
+        # Input pixel i becomes size - 1 - i, so a cell coordinate x = i / 4 becomes side - 1/4 - x. With edges on edges
+        # the source's pixel i becomes width - 1 - i, as annotations of a mirrored picture would say.
+        pixel = size / window.side if edges else 1
+        last = side - 1 if settings.mirror == "published" else side - pixel / STRIDE
         moved[..., 0] = last - moved[..., 0]
         corners[..., 0] = last - corners[..., 0]
     return Augmented(picture, mask, moved, corners, area)

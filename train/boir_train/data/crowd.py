@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from boir_train.data.augment import edge_aligned
 from boir_train.data.datasets import decode_region
 from boir_train.data.draws import Draws
 
@@ -36,10 +37,11 @@ class Scene:
     outlines: tuple[Any, ...]
 
 
-def mosaic(scenes: Sequence[Scene]) -> Scene:
+def mosaic(scenes: Sequence[Scene], *, edges: bool = False) -> Scene:
     """Put four pictures together, each at half the size that the first one's longer side has.
 
-    What stays empty is not judged. People cut out of the result later have no outlines.
+    What stays empty is not judged. People cut out of the result later have no outlines. `edges`: keypoints are counted
+    from the edge of the first pixel (`AugmentSettings.align`), not from its middle.
     """
     side = max(scenes[0].image_rgb.shape[:2]) // 2
     image = np.zeros((2 * side, 2 * side, 3), np.uint8)
@@ -55,21 +57,22 @@ def mosaic(scenes: Sequence[Scene]) -> Scene:
         valid[at] = cv2.resize(scene.valid.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
         ratio = np.array([size[0] / width, size[1] / height])
         moved = scene.keypoints.copy()
-        # Pixel centres: small = (source + 0.5) * ratio - 0.5.
-        moved[..., :2] = (moved[..., :2] + 0.5) * ratio - 0.5 + corner[::-1]
+        middle = 0 if edges else 0.5  # of the first pixel
+        moved[..., :2] = (moved[..., :2] + middle) * ratio - middle + corner[::-1]
         keypoints.append(moved)
         boxes.append(scene.boxes * np.tile(ratio, 2) + [corner[1], corner[0], 0, 0])
     people = sum(map(len, boxes))
     return Scene(image, valid, np.concatenate(keypoints), np.concatenate(boxes), (None,) * people)
 
 
-def paste(scene: Scene, donor: Scene, draws: Draws) -> Scene:
+def paste(scene: Scene, donor: Scene, draws: Draws, *, edges: bool = False) -> Scene:
     """Set one of the donor's people before or beside one of the scene's, about as large as he is.
 
     Args:
         scene: with at least one person, else it comes back as it is.
         donor: another picture.
         draws: whom, beside whom, how large, where.
+        edges: as of `mosaic`.
 
     Returns:
         The scene with one person more; or as it was if that person is too small or too little annotated, would stand
@@ -90,6 +93,8 @@ def paste(scene: Scene, donor: Scene, draws: Draws) -> Scene:
     centre = target[:2] + target[2:] / 2 + np.array([across, along]) * reach
     shift = centre - scale * (box[:2] + box[2:] / 2)
     affine = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    if edges:
+        affine = edge_aligned(affine)
 
     height, width = scene.image_rgb.shape[:2]
     mask = cv2.warpAffine(cut.astype(np.uint8) * 255, affine, (width, height)) > 127

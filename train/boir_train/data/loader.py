@@ -178,10 +178,11 @@ class Samples(Dataset[Sample]):
         chances = self._settings.augment
         # Draws of their own, so that the published ones stay what they are without these.
         draws = SeededDraws(*request.seed, CROWD_SEED)
+        edges = chances.align == "edges"
         if draws.uniform() < chances.mosaic:
-            scene = mosaic([scene, *(self._other(draws) for _ in range(3))])
+            scene = mosaic([scene, *(self._other(draws) for _ in range(3))], edges=edges)
         if draws.uniform() < chances.paste:
-            scene = paste(scene, self._other(draws), draws)
+            scene = paste(scene, self._other(draws), draws, edges=edges)
         return make_sample(scene, request, self._settings)
 
     def _other(self, draws: Draws) -> Scene:

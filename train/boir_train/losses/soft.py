@@ -1,16 +1,34 @@
-"""Soft targets: heatmaps as another network sees them, beside the annotated ones (distillation).
+"""Soft targets: what another network sees, beside or instead of the annotations (distillation).
 
 The annotated heatmaps say 0 of everything that nobody annotated and 1 of a joint that hardly shows. What a network that
-has seen more pictures answers on the same picture is a graded opinion on both, and on who is ranked before whom.
+has seen more pictures answers on the same picture is a graded opinion on both, and on who is ranked before whom. Its
+offsets and regressed keypoints are free of the annotators' scatter, which a few thousand pictures don't average out.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from boir_train.losses.cells import Count, alone, full_precision
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a teacher answers to a batch.
+
+    Attributes:
+        heatmaps: probabilities [B, K + 1, R, R], the centres last.
+        regress: keypoints relative to their centre's cell, [B, 2K, R, R], cells.
+        offset: keypoints within their own cells, [B, 2K, R, R].
+    """
+
+    heatmaps: Tensor
+    regress: Tensor
+    offset: Tensor
 
 
 def soft_loss(logits: Tensor, soft: Tensor, target: Tensor, mask: Tensor, *, count: Count = alone) -> Tensor:
@@ -34,6 +52,22 @@ def soft_loss(logits: Tensor, soft: Tensor, target: Tensor, mask: Tensor, *, cou
     own = F.binary_cross_entropy(soft, soft, reduction="none")  # its entropy: no gradient, but a zero to read
     positive = ((target == 1) * mask).sum()
     return (cross - own).sum() / count(positive).clamp(min=1)
+
+
+def soft_distance(values: Tensor, taught: Tensor, weight: Tensor) -> Tensor:
+    """Mean absolute difference of two networks' coordinates where the teacher sees what they belong to.
+
+    Args:
+        values: of the network that learns, [B, 2K, H, W] (rows y0, x0, y1, ...), cells.
+        taught: of the other one, the same shape.
+        weight: how sure that one is of the keypoint, or of the person, in each cell: [B, K, H, W] or [B, 1, H, W].
+
+    Returns:
+        Scalar, cells; 0 where nothing is seen.
+    """
+    distance = (full_precision(values) - full_precision(taught)).abs().unflatten(1, (-1, 2)).mean(dim=2)  # [B, K, H, W]
+    weight = full_precision(weight).expand_as(distance)
+    return (distance * weight).sum() / weight.sum().clamp(min=1e-6)
 
 
 def mirrored_back(maps: Tensor, flip_index: tuple[int, ...]) -> Tensor:

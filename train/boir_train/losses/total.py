@@ -17,7 +17,7 @@ from boir_train.losses.embedding import EmbeddingAnchor, EmbeddingForm, Similari
 from boir_train.losses.focal import focal_loss, probability
 from boir_train.losses.offset import offset_loss
 from boir_train.losses.regress import regress_loss
-from boir_train.losses.soft import soft_loss
+from boir_train.losses.soft import Lesson, soft_distance, soft_loss
 
 Normalise = Literal["rank", "all"]
 
@@ -33,7 +33,9 @@ class LossSettings:
         bbox: weight of the box loss.
         offset: weight of the offset loss, for models that have that output.
         regress: weight of the regression loss, for models that have that output.
-        soft: weight of the soft targets, for runs with a teacher (`model.teacher`).
+        soft: weight of the soft heatmaps, for runs with a teacher (`model.teacher`).
+        soft_offset: weight of the distance from the teacher's offsets.
+        soft_regress: weight of the distance from the teacher's regressed keypoints.
         beta: steepness of the Bbox Mask Loss.
         embedding_loss: its form, `paper`, `published-0` or `published-1`.
         embedding_channels: how many of the embedding head's channels are used, the first ones (the paper's D); 0 is
@@ -54,6 +56,8 @@ class LossSettings:
     offset: float = 0.0
     regress: float = 0.0
     soft: float = 0.0
+    soft_offset: float = 0.0
+    soft_regress: float = 0.0
     beta: float = 10.0
     embedding_loss: EmbeddingForm = "paper"
     embedding_channels: int = 0
@@ -144,13 +148,31 @@ def _bbox_mask(outputs: Mapping[str, Tensor], batch: Targets, settings: LossSett
     )
 
 
+def _soft(
+    outputs: Mapping[str, Tensor], batch: Targets, settings: LossSettings, lesson: Lesson, count: Count
+) -> dict[str, Tensor]:
+    terms = {}
+    if settings.soft:
+        logits, target, mask = _shared_maps(outputs, batch)
+        soft = lesson.heatmaps[:, -logits.shape[1] :]
+        terms["soft"] = settings.soft * soft_loss(logits, soft, target, mask, count=count)
+    keypoints, centres = lesson.heatmaps[:, :-1], lesson.heatmaps[:, -1:]
+    if settings.soft_offset and "offset" in outputs:
+        distance = soft_distance(outputs["offset"], lesson.offset, keypoints)
+        terms["soft_offset"] = settings.soft_offset * distance
+    if settings.soft_regress and "regress" in outputs:
+        distance = soft_distance(outputs["regress"], lesson.regress, centres)
+        terms["soft_regress"] = settings.soft_regress * distance
+    return terms
+
+
 def total_loss(
     outputs: Mapping[str, Tensor],
     batch: Targets,
     settings: LossSettings,
     *,
     people: Tensor | None = None,
-    soft: Tensor | None = None,
+    lesson: Lesson | None = None,
     count: Count = alone,
 ) -> dict[str, Tensor]:
     """All loss terms of one batch and their sum.
@@ -163,7 +185,7 @@ def total_loss(
         batch: the targets.
         settings: weights and forms.
         people: int64 [P], which people of the batch `person_logits` holds, when that is not all of them (T2.10).
-        soft: a teacher's heatmaps [B, K + 1, R, R], the centres last.
+        lesson: what a teacher sees in the batch.
         count: turns what a term is normalised by, as counted here, into what it is divided by.
 
     Returns:
@@ -176,10 +198,8 @@ def total_loss(
         if settings.multi_heatmap:
             logits, target, mask = _shared_maps(outputs, batch)
             terms["multi_heatmap"] = settings.multi_heatmap * focal_loss(probability(logits), target, mask, count=count)
-        if settings.soft and soft is not None:
-            logits, target, mask = _shared_maps(outputs, batch)
-            soft = soft[:, -logits.shape[1] :]
-            terms["soft"] = settings.soft * soft_loss(logits, soft, target, mask, count=count)
+        if lesson is not None:
+            terms.update(_soft(outputs, batch, settings, lesson, count))
         if settings.single_heatmap and "person_logits" in outputs:
             heatmap, mask = batch.instance_heatmap, batch.instance_mask
             if people is not None:
