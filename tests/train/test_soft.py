@@ -45,6 +45,29 @@ def test_by_hand_cell_by_cell() -> None:
     assert soft_loss(logits, soft, 0 * target, mask).item() == pytest.approx(2 * expected, rel=1e-5)  # at least one
 
 
+@pytest.mark.parametrize("focus", [1.0, 2.0])
+def test_focus_counts_cells_by_how_much_the_two_disagree(focus) -> None:
+    probability_here, soft = torch.tensor([0.2, 0.5, 0.001]), torch.tensor([0.8, 0.4, 0.003])
+    logits = torch.logit(probability_here).view(1, 1, 1, 3).requires_grad_()
+    nothing, everywhere = torch.zeros(1, 1, 1, 3), torch.ones(1, 1, 1, 3)
+    cells = [
+        soft_loss(logits[..., i : i + 1], soft[i].view(1, 1, 1, 1), nothing[..., :1], everywhere[..., :1]).item()
+        for i in range(3)
+    ]
+    expected = sum(c * d**focus for c, d in zip(cells, [0.6, 0.1, 0.002], strict=True))
+    loss = soft_loss(logits, soft.view(1, 1, 1, 3), nothing, everywhere, focus=focus)
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+    same = soft_loss(logits, logits.detach().sigmoid(), nothing, everywhere, focus=focus)
+    same.backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().max() < 1e-6
+
+
+def test_a_focus_without_a_gradient_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"loss.soft_focus is 0.5: 0 or from 1 up"):
+        LossSettings(soft=1, soft_focus=0.5)
+
+
 def test_distance_counts_where_the_teacher_sees_something() -> None:
     values, taught = torch.zeros(1, 4, 1, 3), torch.zeros(1, 4, 1, 3)  # two keypoints, three cells
     values[0, :, 0, 0] = torch.tensor([1.0, -3.0, 5.0, 5.0])  # first cell: 2 off, 5 off in the mean of y and x

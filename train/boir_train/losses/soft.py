@@ -31,7 +31,9 @@ class Lesson:
     offset: Tensor
 
 
-def soft_loss(logits: Tensor, soft: Tensor, target: Tensor, mask: Tensor, *, count: Count = alone) -> Tensor:
+def soft_loss(
+    logits: Tensor, soft: Tensor, target: Tensor, mask: Tensor, *, focus: float = 0.0, count: Count = alone
+) -> Tensor:
     """Kullback-Leibler divergence of two networks' cells, as of so many coins; 0 where they agree.
 
     Every cell counts: crowds and people whom nobody annotated, which the mask of the annotated heatmaps leaves out, are
@@ -42,6 +44,9 @@ def soft_loss(logits: Tensor, soft: Tensor, target: Tensor, mask: Tensor, *, cou
         soft: probabilities of the other one, the same shape.
         target: annotated heatmaps, for the normaliser of the focal loss (T1.2): the number of exact ones.
         mask: 0/1, broadcast over `logits`: where an exact one of `target` counts.
+        focus: exponent of each cell's difference in probability, a factor on its divergence (as in the quality focal
+            loss of Li et al., NeurIPS 2020). With 0 the many cells where both see nothing, one a little more than the
+            other, outweigh the few where one sees a keypoint.
         count: turns the number of positive cells into the normaliser.
 
     Returns:
@@ -51,7 +56,10 @@ def soft_loss(logits: Tensor, soft: Tensor, target: Tensor, mask: Tensor, *, cou
     cross = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
     own = F.binary_cross_entropy(soft, soft, reduction="none")  # its entropy: no gradient, but a zero to read
     positive = ((target == 1) * mask).sum()
-    return (cross - own).sum() / count(positive).clamp(min=1)
+    divergence = cross - own
+    if focus:
+        divergence = divergence * (logits.sigmoid() - soft).abs().pow(focus)
+    return divergence.sum() / count(positive).clamp(min=1)
 
 
 def soft_distance(values: Tensor, taught: Tensor, weight: Tensor) -> Tensor:

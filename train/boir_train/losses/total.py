@@ -34,6 +34,7 @@ class LossSettings:
         offset: weight of the offset loss, for models that have that output.
         regress: weight of the regression loss, for models that have that output.
         soft: weight of the soft heatmaps, for runs with a teacher (`model.teacher`).
+        soft_focus: how much more cells count on which the two disagree (`soft_loss`): an exponent, 0 or from 1 up.
         soft_offset: weight of the distance from the teacher's offsets.
         soft_regress: weight of the distance from the teacher's regressed keypoints.
         beta: steepness of the Bbox Mask Loss.
@@ -56,6 +57,7 @@ class LossSettings:
     offset: float = 0.0
     regress: float = 0.0
     soft: float = 0.0
+    soft_focus: float = 0.0
     soft_offset: float = 0.0
     soft_regress: float = 0.0
     beta: float = 10.0
@@ -78,6 +80,10 @@ class LossSettings:
             value = getattr(self, field.name)
             if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"loss.{field.name} is {value}: must be a finite number that is not negative")
+        if 0 < self.soft_focus < 1:
+            raise ConfigError(
+                f"loss.soft_focus is {self.soft_focus}: 0 or from 1 up, or cells that agree have no gradient"
+            )
         for name, choices in (
             ("embedding_loss", EmbeddingForm),
             ("embedding_anchor", EmbeddingAnchor),
@@ -155,7 +161,7 @@ def _soft(
     if settings.soft:
         logits, target, mask = _shared_maps(outputs, batch)
         soft = lesson.heatmaps[:, -logits.shape[1] :]
-        terms["soft"] = settings.soft * soft_loss(logits, soft, target, mask, count=count)
+        terms["soft"] = settings.soft * soft_loss(logits, soft, target, mask, focus=settings.soft_focus, count=count)
     keypoints, centres = lesson.heatmaps[:, :-1], lesson.heatmaps[:, -1:]
     if settings.soft_offset and "offset" in outputs:
         distance = soft_distance(outputs["offset"], lesson.offset, keypoints)
