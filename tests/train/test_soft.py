@@ -171,7 +171,9 @@ def test_a_run_finds_its_teacher(tmp_path) -> None:
         Teacher(build_model("w32", "coco17", training=False), CPU)
 
 
-@pytest.mark.parametrize("half", ["loss.soft=1", "model.teacher=t.safetensors"])
+@pytest.mark.parametrize(
+    "half", ["loss.soft=1", "loss.soft_offset=1", "loss.soft_regress=1", "model.teacher=t.safetensors"]
+)
 def test_teacher_and_weight_go_together(half) -> None:
     with pytest.raises(ConfigError, match="go together"):
         config.load("nano", ["data.root=x", half])

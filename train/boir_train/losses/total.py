@@ -70,6 +70,11 @@ class LossSettings:
     offset_radius: float = 2.5
     normalise: Normalise = "rank"
 
+    @property
+    def taught(self) -> float:
+        """The weight of all that a teacher teaches."""
+        return self.soft + self.soft_offset + self.soft_regress
+
     def __post_init__(self) -> None:
         """Refuse what would train silently wrong.
 
