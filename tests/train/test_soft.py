@@ -125,28 +125,20 @@ def test_a_teacher_answers_with_the_mean_over_the_mirror_and_never_learns() -> N
 
 
 @pytest.mark.parametrize("preset", ["nano", "small"])
-def test_openvino_answers_as_pytorch_whatever_surrounds_it(preset) -> None:
+def test_a_teacher_that_looks_once_answers_with_all_it_sees(preset) -> None:
     torch.manual_seed(0)
     model = build_model(preset, "coco17", training=False)
+    images = torch.randn(2, 3, 64, 64)
+    answer = Teacher(model, CPU, mirror=False)(images)
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(0.9)  # an untrained network's logits are so large that heatmaps are 0 or 1
-    teacher = Teacher(model, CPU, mirror=False)
-    for shape in [(1, 3, 64, 64), (2, 3, 96, 96)]:  # sizes change from batch to batch
-        images = torch.randn(shape).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            answer = teacher(images)
-        with torch.no_grad():
-            maps = model.dense(images)
-        expected = probability(torch.cat([maps["keypoint_logits"], maps["center_logits"]], dim=1))
-        assert expected[:, :-1].std() > 0.01
-        for got, wanted in (
-            (answer.heatmaps, expected),
-            (answer.regress, maps["regress"]),
-            (answer.offset, maps["offset"]),
-        ):
-            assert got.dtype == torch.float32
-            torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-4 * max(1, wanted.abs().max().item()))
+        maps = model.dense(images)
+    expected = probability(torch.cat([maps["keypoint_logits"], maps["center_logits"]], dim=1))
+    for got, wanted in (
+        (answer.heatmaps, expected),
+        (answer.regress, maps["regress"]),
+        (answer.offset, maps["offset"]),
+    ):
+        torch.testing.assert_close(got, wanted, rtol=0, atol=0)
 
 
 def test_a_run_finds_its_teacher(tmp_path) -> None:

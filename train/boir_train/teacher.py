@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import openvino as ov
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +24,7 @@ class _Answers(nn.Module):
 
 
 class Teacher:
-    """Answers as a network of the `nano` family does; on CPUs through OpenVINO, in about half of PyTorch's time."""
+    """Answers as a network of the `nano` family does."""
 
     def __init__(self, model: nn.Module, device: torch.device, *, mirror: bool = True) -> None:
         """Take a network in its training form, which stays as it is.
@@ -47,32 +43,12 @@ class Teacher:
         self._answers = _Answers(model).to(device).eval().requires_grad_(False)
         self._flip_index = model.settings.skeleton.flip_index
         self._mirror = mirror
-        self._graph: Any = None
-        self._compiled: dict[tuple[int, ...], Any] = {}  # by shape: OpenVINO is fastest where shapes are fixed
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Lesson:
         """Answer to normalised pictures [B, 3, I, I]; the coordinates are those of the picture as it is."""
-        heatmaps, regress, offset = self._look(images)
+        heatmaps, regress, offset = self._answers(images)
         if self._mirror:
-            mirrored, *_ = self._look(images.flip(-1))
+            mirrored, *_ = self._answers(images.flip(-1))
             heatmaps = (heatmaps + mirrored_back(mirrored, self._flip_index)) / 2
         return Lesson(heatmaps, regress, offset)
-
-    def _look(self, images: Tensor) -> tuple[Tensor, ...]:
-        if images.device.type != "cpu":
-            return self._answers(images)
-        shape = tuple(images.shape)
-        if shape not in self._compiled:
-            self._compiled[shape] = self._compile(shape)
-        answer = self._compiled[shape](np.ascontiguousarray(images.numpy()))
-        return tuple(torch.from_numpy(answer[i].copy()) for i in range(3))
-
-    def _compile(self, shape: tuple[int, ...]) -> Any:
-        if self._graph is None:
-            with torch.autocast("cpu", enabled=False):
-                self._graph = ov.convert_model(self._answers, example_input=torch.zeros(1, 3, 64, 64))
-        graph = self._graph.clone()
-        graph.reshape(list(shape))
-        # In float whatever the processor is quick at: the targets shouldn't depend on it.
-        return ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
