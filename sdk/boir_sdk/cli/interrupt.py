@@ -79,17 +79,27 @@ def _answered(stop: threading.Event, *, raising: bool) -> Iterator[threading.Eve
             _leave(number, frame)
         stop.set()
         if raising:
+            # Where Python can't let an exception out (import's own callbacks), it would print a traceback instead; the
+            # event tells all the same.
+            sys.unraisablehook = _all_but_interrupts
             raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
+    hook = sys.unraisablehook
     before = {number: signal.signal(number, handle) for number in _NUMBERS}
     try:
         yield stop
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _all_but_interrupts(unraisable: sys.UnraisableHookArgs) -> None:
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
