@@ -10,19 +10,6 @@ from boir_train.losses.focal import probability
 from boir_train.losses.soft import Lesson, mirrored_back
 
 
-class _Answers(nn.Module):
-    """What a teacher is asked: normalised pictures [B, 3, I, I] -> heatmaps, regressed keypoints and offsets."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        maps = self.model.dense(images)
-        heatmaps = probability(torch.cat([maps["keypoint_logits"], maps["center_logits"]], dim=1))
-        return heatmaps, maps["regress"], maps["offset"]
-
-
 class Teacher:
     """Answers as a network of the `nano` family does."""
 
@@ -40,15 +27,20 @@ class Teacher:
         """
         if model.settings.flip != "outputs":
             raise ConfigError(f"model.teacher: {model.settings.preset} mirrors features, not heatmaps; take a nano")
-        self._answers = _Answers(model).to(device).eval().requires_grad_(False)
+        self._model = model.to(device).eval().requires_grad_(False)
         self._flip_index = model.settings.skeleton.flip_index
         self._mirror = mirror
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Lesson:
         """Answer to normalised pictures [B, 3, I, I]; the coordinates are those of the picture as it is."""
-        heatmaps, regress, offset = self._answers(images)
+        heatmaps, regress, offset = self._look(images)
         if self._mirror:
-            mirrored, *_ = self._answers(images.flip(-1))
+            mirrored, *_ = self._look(images.flip(-1))
             heatmaps = (heatmaps + mirrored_back(mirrored, self._flip_index)) / 2
         return Lesson(heatmaps, regress, offset)
+
+    def _look(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        maps = self._model.dense(images)
+        heatmaps = probability(torch.cat([maps["keypoint_logits"], maps["center_logits"]], dim=1))
+        return heatmaps, maps["regress"], maps["offset"]
