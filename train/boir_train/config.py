@@ -389,9 +389,7 @@ def _check(config: Config) -> None:
     if config.augment.min_scale > config.augment.max_scale:
         raise ConfigError("augment.min_scale is larger than augment.max_scale")
     if (config.model.teacher is None) == (config.loss.taught > 0):
-        raise ConfigError(
-            "model.teacher and the weights loss.soft... go together: name a file and a weight, or neither"
-        )
+        raise ConfigError("model.teacher and loss.soft... go together: name a file and a weight above 0, or neither")
     if not 0 <= config.optim.ema < 1:
         raise ConfigError(f"optim.ema is a decay in [0, 1), not {config.optim.ema}")
     if (config.model.start == "scratch") != (config.model.weights is None):
