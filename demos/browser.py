@@ -21,7 +21,7 @@ def main() -> int:
     failed = False
     try:
         with PoseEstimator() as estimator:
-            shown_from = estimator.info["thresholds"]["score"]
+            shown_from = estimator.info["thresholds"]["followed"]
             with Preview(args.port, score_threshold=shown_from) as preview:
                 print(f"open {preview.link} (Ctrl-C ends)", flush=True)
                 while True:

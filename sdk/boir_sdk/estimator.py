@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from boir_sdk.errors import InputError
 from boir_sdk.lanes import LANES
 from boir_sdk.poses import Poses
 from boir_sdk.skeleton import get_skeleton
+from boir_sdk.track import FAINT
 
 if TYPE_CHECKING:
     from boir_sdk.stream.health import Limits
@@ -94,6 +96,7 @@ class PoseEstimator:
         self._skeleton = get_skeleton(manifest.skeleton)
         self._max_people = max_people
         self._threshold = manifest.score_threshold if score_threshold is None else float(score_threshold)
+        self._followed = self._threshold * FAINT
         self._views = 2 if flip_test else 1
 
         def started(precision: str) -> runtime.Runtime:
@@ -135,23 +138,27 @@ class PoseEstimator:
             InputError: it isn't a picture, or too elongated for the network.
             InferenceError: closed, after a fork, or OpenVINO failed.
         """
+        return self._people(image, self._threshold)
+
+    def _people(self, image: Any, threshold: float) -> Poses:
+        """Find the people of one picture that score `threshold` or more."""
         picture = images.read(image)
         manifest = self._bundle.manifest
         height, width = picture.shape[:2]
         fit = warp.fit_as(manifest, height, width, self._size)
         network = warp.apply(picture, fit)
-        full = self._look(network, fit)
+        full = self._look(network, threshold, fit)
         if not self._second_look:
             return full
         smaller, fits = warp.again(
             picture, network, fit, lambda rows, columns: warp.fit_as(manifest, rows, columns, self._size // 2)
         )
-        half = self._look(smaller, *fits)
+        half = self._look(smaller, threshold, *fits)
         scale = fit.affine[0, 0]  # network pixels of one of the picture
         joined = looks.join(full, half, manifest.second_look_px / scale)
         return joined[: self._max_people] if len(joined) > self._max_people else joined
 
-    def _look(self, network: NDArray[np.uint8], *fits: warp.Fit) -> Poses:
+    def _look(self, network: NDArray[np.uint8], threshold: float, *fits: warp.Fit) -> Poses:
         """Find the people of a network picture [H, W, 3], in pixels of the picture that `fits` lead back to."""
         manifest = self._bundle.manifest
         views = network[None]
@@ -159,15 +166,15 @@ class PoseEstimator:
             views = np.concatenate([views, views[:, :, ::-1]])
         # A person's score is the centre's times a mean of peaks of at most 1, so who is below the threshold as a centre
         # already would be found for nothing.
-        threshold = max(manifest.center_threshold, float(np.nextafter(np.float32(self._threshold), np.float32(0))))
-        found = self._runtime.infer(views, max_people=self._max_people, threshold=threshold)
+        centers_from = max(manifest.center_threshold, float(np.nextafter(np.float32(threshold), np.float32(0))))
+        found = self._runtime.infer(views, max_people=self._max_people, threshold=centers_from)
         keypoints = found.keypoints[:, :, :2]
         for fit in fits:
             keypoints = warp.back(keypoints, fit)
         keypoint_scores = found.keypoints[:, :, 2] * found.center_scores[:, None]  # SPEC-model M4.7
         scores = keypoint_scores.mean(axis=1, dtype=np.float32)
         kept = oks.suppress(keypoints, scores, self._skeleton.sigmas, manifest.oks_threshold)
-        kept = kept[scores[kept] >= self._threshold]
+        kept = kept[scores[kept] >= threshold]
         return Poses(keypoints[kept], keypoint_scores[kept], scores[kept], self._skeleton)
 
     def batch(self, pictures: Iterable[Any]) -> Iterator[Poses]:
@@ -210,7 +217,8 @@ class PoseEstimator:
 
         Args:
             source: number of a camera, URL, video file, folder of pictures, ...: see `boir_sdk.stream.open_source`.
-            track: give people identities over time (`poses.ids`).
+            track: give people identities over time (`poses.ids`), and keep who is followed down to two fifths of the
+                score threshold: people half hidden score low.
             smooth: smooth keypoints over time.
             policy: `latest` leaves out frames rather than lag (the default of live sources), `all` takes every frame
                 once (the default of others).
@@ -255,9 +263,10 @@ class PoseEstimator:
             raise InputError("streams takes a list of sources: use stream for a single one")
         opened = [open_source(source, limits) for source in sources]
         return Stream(
-            self,
+            partial(self._people, threshold=self._followed) if track else self,
             opened,
             self._skeleton,
+            new_score=self._threshold if track else 0.0,
             track=track,
             smooth=smooth,
             policy=policy,
@@ -286,6 +295,7 @@ class PoseEstimator:
             "max_people": self._max_people,
             "thresholds": {
                 "score": self._threshold,
+                "followed": self._followed,
                 "center": manifest.center_threshold,
                 "keypoint": manifest.keypoint_threshold,
                 "oks": manifest.oks_threshold,

@@ -6,6 +6,10 @@ comes from a Kalman filter with constant velocity (R. E. Kalman, 1960) in the pe
 the resolution or the frame rate. New people are compared with the predictions by OKS and by overlap of boxes, and all
 are assigned at once at the least total cost. The longer a person is hidden, the less sure the prediction, and the wider
 the filter makes the search.
+
+Who steps behind somebody is found with a lower score than before, and is still there. So people too faint to be
+believed in one picture alone may go on with a track that nobody else went on with, as in ByteTrack (Zhang et al., ECCV
+2022); they never begin one.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from boir_sdk.skeleton import Skeleton
 _MEASURED = 0.05  # standard deviation of where a body is found
 _FIRST_SPEED = 1.0  # standard deviation of the speed of someone just seen, per second: a walk
 _ACCELERATION = 1.0  # white noise that changes the speed: in a second by about this much per second
+FAINT = 0.4  # share of the score threshold from which on people go on with a track, and lower down with none
 _SURE_AFTER = 3  # pictures in which a person was found before the track counts as sure
 _UNSURE_MEMORY = 0.5  # share of the memory that a track gets before that
 _ALIKE = 0.5  # share of OKS in the likeness, beside the overlap of boxes
@@ -73,7 +78,8 @@ class Tracker:
     """Gives the people of a stream identities.
 
     Everybody gets an id at once; it is never given to another person, not after `reset` either. A track lives on for
-    `memory_s` after its person was last found, one found in fewer than three pictures so far for half of that.
+    `memory_s` after its person was last found, one found in fewer than three pictures so far for half of that. People
+    scored below `new_score` go on with the track of somebody found in three pictures before, or are left out.
 
     Holds the state of one stream: use one a stream, from one thread at a time.
 
@@ -85,19 +91,23 @@ class Tracker:
         [[1], [1]]
     """
 
-    def __init__(self, skeleton: Skeleton, *, memory_s: float = 2.0) -> None:
+    def __init__(self, skeleton: Skeleton, *, memory_s: float = 2.0, new_score: float = 0.0) -> None:
         """Start without people.
 
         Args:
             skeleton: what the keypoints are.
             memory_s: seconds that a person may be hidden and still be known again, at most 60.
+            new_score: score, 0..1, from which on somebody new is believed.
 
         Raises:
-            InputError: `memory_s` is out of range.
+            InputError: `memory_s` or `new_score` is out of range.
         """
         if not 0 < memory_s <= _LONGEST_S:
             raise InputError(f"memory_s is {memory_s!r}, expected seconds above 0, at most {_LONGEST_S:g}")
+        if not 0 <= new_score <= 1:
+            raise InputError(f"new_score is {new_score!r}, expected 0 to 1")
         self._skeleton = skeleton
+        self._new_score = float(new_score)
         self._memory_s = float(memory_s)
         self._tracks = _nobody(len(skeleton))
         self._time_s: float | None = None
@@ -105,7 +115,7 @@ class Tracker:
         self._busy = threading.Lock()
 
     def update(self, poses: Poses, time_s: float) -> Poses:
-        """Return the same people in the same order with `ids` set.
+        """Return the people in the same order with `ids` set, without those below `new_score` who are nobody known.
 
         Args:
             poses: the people of the next picture; ids they may have are not read.
@@ -136,17 +146,31 @@ class Tracker:
     def _update(self, poses: Poses, time_s: float) -> Poses:
         tracks = self._at(time_s)
         keypoints = np.clip(poses.keypoints.astype(np.float64), -_FAR, _FAR)
-        rows, people = assign(_cost(tracks, keypoints, self._skeleton), _LIMIT + _DOUBT)
+        rows, people = self._matched(tracks, keypoints, poses.scores)
         known = _corrected(tracks[rows], keypoints[people], poses.keypoint_scores[people], time_s)
         hidden = tracks[np.setdiff1d(np.arange(len(tracks)), rows)]
         hidden = hidden[np.argsort(-hidden.seen_s, kind="stable")[:_MOST_HIDDEN]]
-        strangers = np.setdiff1d(np.arange(len(poses)), people)
+        strangers = np.setdiff1d(np.flatnonzero(poses.scores >= self._new_score), people)
         new = _new(np.arange(self._next_id, self._next_id + len(strangers)), keypoints[strangers], time_s)
         self._next_id += len(strangers)
         ids = np.zeros(len(poses), dtype=np.int64)
         ids[people], ids[strangers] = known.ids, new.ids
         self._tracks = _joined(known, hidden, new)
-        return replace(poses, ids=ids)
+        return replace(poses, ids=ids)[ids > 0]
+
+    def _matched(
+        self, tracks: _Tracks, keypoints: NDArray[np.float64], scores: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which tracks go on with which people, int64 [P] each: the believable people choose first."""
+        faint = np.flatnonzero(scores < self._new_score)
+        clear = np.flatnonzero(scores >= self._new_score)
+        rows, columns = assign(_cost(tracks, keypoints[clear], self._skeleton), _LIMIT + _DOUBT)
+        people = clear[columns]
+        if not len(faint):
+            return rows, people
+        left = np.setdiff1d(np.flatnonzero(tracks.found >= _SURE_AFTER), rows)
+        more, columns = assign(_cost(tracks[left], keypoints[faint], self._skeleton), _LIMIT + _DOUBT)
+        return np.concatenate([rows, left[more]]), np.concatenate([people, faint[columns]])
 
     def _at(self, time_s: float) -> _Tracks:
         """Move to a time: the clock, and the tracks that aren't forgotten by then."""

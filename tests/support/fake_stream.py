@@ -105,7 +105,7 @@ class StreamingEstimator:
 
     script: Sequence[StreamResult] | Iterable[StreamResult] = ()
     made: list[StreamingEstimator] = []  # noqa: RUF012 - shared on purpose
-    info = {"thresholds": {"keypoint": 0.1, "score": 0.2}}  # noqa: RUF012
+    info = {"thresholds": {"keypoint": 0.1, "score": 0.2, "followed": 0.08}}  # noqa: RUF012
 
     def __init__(self, model: str = "default", **options: Any) -> None:
         self.model, self.options, self.closed = model, options, False

@@ -45,7 +45,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(run=run, json=False)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="a camera, video, folder or URL")
     people = parser.add_argument_group("people over time")
-    people.add_argument("--track", action="store_true", help="follow people: the same id in every frame")
+    people.add_argument(
+        "--track",
+        action="store_true",
+        help="follow people: the same id in every frame, also when half hidden and scored lower than --threshold",
+    )
     people.add_argument("--smooth", action="store_true", help="take the jitter off the keypoints")
     people.add_argument("--policy", choices=POLICIES, help="which frames: latest or all (default: by kind of source)")
     people.add_argument("--max-frames", type=options.positive, metavar="N", help="stop after so many frames in all")
@@ -113,7 +117,8 @@ def _follow(
     if stop.is_set():
         return
     with options.estimator(args, factory) as estimator:
-        seen, lowest = (estimator.info["thresholds"][name] for name in ("keypoint", "score"))
+        thresholds = estimator.info["thresholds"]
+        seen, lowest = thresholds["keypoint"], thresholds["followed" if args.track else "score"]
         outputs = stream_outputs.Outputs(args, sources, keypoint_threshold=seen, score_threshold=lowest, say=say)
         with outputs:
             how = {"track": args.track, "smooth": args.smooth, "policy": args.policy}

@@ -13,11 +13,11 @@ from boir_sdk.track import Tracker
 class People:
     """Tracker and smoother of one source; the smoother needs identities, so it brings a tracker along."""
 
-    def __init__(self, skeleton: Skeleton, *, track: bool, smooth: bool) -> None:
-        """Start without people."""
+    def __init__(self, skeleton: Skeleton, *, track: bool, smooth: bool, new_score: float) -> None:
+        """Start without people; `new_score` as for `Tracker`."""
         self.skeleton = skeleton
         self._ids = track
-        self._tracker = Tracker(skeleton) if track or smooth else None
+        self._tracker = Tracker(skeleton, new_score=new_score) if track or smooth else None
         self._smoother = Smoother(skeleton) if smooth else None
 
     def follow(self, poses: Poses, time_s: float) -> tuple[Poses, dict[str, float]]:

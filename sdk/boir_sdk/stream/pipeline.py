@@ -123,6 +123,7 @@ class Stream:
         *,
         track: bool = False,
         smooth: bool = False,
+        new_score: float = 0.0,
         policy: str | None = None,
         limits: Limits | None = None,
         workers: int = 2,
@@ -135,6 +136,7 @@ class Stream:
             skeleton: of the people.
             track: give people identities over time, apart for each source.
             smooth: smooth keypoints over time.
+            new_score: who scores less is given out only while followed already; for `track`, see `Tracker`.
             policy: `latest` (of frames that arrive meanwhile only the newest counts: an age is bounded) or `all` (every
                 frame once); None: `latest` for live sources and `all` for others.
             limits: time limits of live sources.
@@ -149,7 +151,9 @@ class Stream:
             raise InputError(f"policy is {policy!r}, expected {' or '.join(POLICIES)}, or None for the source's own")
         limits = limits or Limits()
         self._lanes = [
-            _Lane(source, name, People(skeleton, track=track, smooth=smooth), _policy(policy, source))
+            _Lane(
+                source, name, People(skeleton, track=track, smooth=smooth, new_score=new_score), _policy(policy, source)
+            )
             for source, name in zip(sources, _names(sources), strict=True)
         ]
         self._stop = threading.Event()
