@@ -14,6 +14,7 @@ from boir_convert import calibration as calibrating
 from boir_convert import card, parity, writer
 from boir_convert.centring import centred
 from boir_convert.export import export
+from boir_convert.levelling import levelled
 from boir_convert.progress import Progress
 from boir_convert.quantize import ISLANDS, quantise
 from boir_convert.request import OFFERS, PRECISIONS, Offer, Request, check
@@ -65,7 +66,7 @@ def build(request: Request, progress: Progress | None = None) -> Manifest:
     if default_size not in offer.sizes:
         offered = ", ".join(map(str, offer.sizes))
         raise ConfigError(f"size {default_size} is not offered by {settings.preset}: {offered}")
-    calibration = _calibration(request, offer, default_size)
+    calibration = _calibration(request, offer)
     progress.step("exporting to OpenVINO")
     with telemetry.off():
         graphs = export(model, kernel)
@@ -215,13 +216,12 @@ def check_drop(report: Mapping[str, Any], max_drop: float | None) -> None:
     )
 
 
-def _calibration(request: Request, offer: Offer, default_size: int) -> calibrating.Calibration | None:
+def _calibration(request: Request, offer: Offer) -> calibrating.Calibration | None:
     """The pictures to calibrate with, at the sizes of the preset; None if nothing is to be quantised."""
     if "int8" not in request.precisions or request.calibration is None:
         return None
-    middle = offer.sizes.index(default_size)
-    sizes = offer.calibrated_at or offer.sizes[max(0, middle - 1) : middle + 2]
-    return calibrating.choose(request.calibration, request.calibration_count, sizes, request.calibration_images)
+    count, images = request.calibration_count, request.calibration_images
+    return calibrating.choose(request.calibration, count, offer.calibrated_at, images)
 
 
 def _int8(
@@ -232,9 +232,10 @@ def _int8(
     read = calibrating.pictures(calibration, model.settings)
     pictures = list(progress.each(read, "reading calibration pictures", count, "picture"))
     if isinstance(model, Nano):
-        centring = progress.each(pictures, "centring channels", count, "picture")
+        even = centred(model, progress.each(pictures, "centring channels", count, "picture"))
+        even = levelled(even, progress.each(pictures, "levelling filters", count, "picture"))
         with telemetry.off():
-            graphs = export(centred(model, centring), kernel)
+            graphs = export(even, kernel)
     islands = ISLANDS[model.settings.preset]
     dense = quantise(graphs[0], pictures, islands, progress)
     return (dense, graphs[1]), {**calibrating.facts(calibration), "in_float": islands.described()}

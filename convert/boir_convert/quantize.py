@@ -27,32 +27,26 @@ class Islands:
     """What stays in float of a dense graph; patterns are of the operations' names, which are those of the modules.
 
     Attributes:
-        modules: patterns; what matches stays in float.
         start: patterns; what matches, and everything that depends on it, stays in float.
         first: so many convolutions from the picture on stay in float (behind a batch norm they have no module's name).
     """
 
-    modules: tuple[str, ...] = ()
     start: tuple[str, ...] = ()
     first: int = 0
 
     def described(self) -> list[str]:
         """In words, for a bundle's provenance."""
-        words = [*self.modules, *(f"{pattern} and what follows" for pattern in self.start)]
+        words = [f"{pattern} and what follows" for pattern in self.start]
         return [*words, f"the first {self.first} convolutions"] if self.first else words
 
 
-# nano: the first block costs more accuracy than all blocks from the seventh on, the second comes next, and both take
-# little time; from the pyramid on every output is a position or a score.
-_NANO = Islands(
-    modules=(r"\.backbone\.stem/", r"\.backbone\.blocks\.[01]\."),
-    start=(r"\.backbone\.lat[2-5]/", r"\.context\.from_c(4b|5)/"),
-)
+# nano: from the pyramid on every output is a position or a score.
+_NANO = Islands(start=(r"\.backbone\.lat[2-5]/", r"\.context\.from_c(4b|5)/"))
 # The paper's networks: the stem makes a fifth of the noise in 2 % of the arithmetic; from the last convolution of the
 # centre head on, and in the shared maps, every output is a score, a position or what people are told apart by.
 _PAPER = Islands(first=2, start=(r"\.center_head\.head\.1/", r"__module\.shared"))
 # The second trunk was quantised from its stem to its outputs by Intel; what is made of its heatmaps is a position.
-_SMALL = Islands(modules=_NANO.modules, start=(*_NANO.start, r"\.second\.trunk\.heatmaps\.out/"))
+_SMALL = Islands(start=(*_NANO.start, r"\.second\.trunk\.heatmaps\.out/"))
 ISLANDS = {"nano": _NANO, "nano-pure": _NANO, "small": _SMALL, "w32": _PAPER, "w48": _PAPER}
 
 
@@ -122,8 +116,6 @@ def float_operations(graph: ov.Model, islands: Islands) -> set[str]:
             f"the graph has {len(convolutions)} convolutions, the first {islands.first} are to stay float"
         )
     chosen = set(convolutions[: islands.first])
-    for pattern in islands.modules:
-        chosen |= _matching(nodes, pattern)
     pending = [name for pattern in islands.start for name in _matching(nodes, pattern)]
     after: set[str] = set()
     while pending:

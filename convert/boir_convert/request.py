@@ -22,19 +22,24 @@ class Offer:
         sizes: network sizes, pixels, ascending.
         person_batches: batch sizes of the person graph, ascending.
         max_side: largest network side, pixels.
-        calibrated_at: sizes that INT8 is calibrated at; none for the default size and its two neighbours.
+        calibrated_at: sizes that INT8 is calibrated at, in turn.
     """
 
     sizes: tuple[int, ...]
     person_batches: tuple[int, ...]
     max_side: int
-    calibrated_at: tuple[int, ...] = ()
+    calibrated_at: tuple[int, ...]
 
 
 _PAPER = (448, 512)  # NNCF keeps every activation of a picture at once: w48 at 640 would take twice the memory
 
 # one at a time: batches of four were no faster on two cores and cost 20 MB
-_NANO = Offer(sizes=(192, 256, 320, 384, 448, 512, 576, 640), person_batches=(1,), max_side=2048)
+_NANO = Offer(
+    sizes=(192, 256, 320, 384, 448, 512, 576, 640),
+    person_batches=(1,),
+    max_side=2048,
+    calibrated_at=(448, 512, 576),
+)
 OFFERS = {
     "nano": _NANO,
     "nano-pure": _NANO,

@@ -120,7 +120,7 @@ def test_a_real_clip_shows_who_is_half_hidden(shared) -> None:
                 ids |= set() if result.poses.ids is None else set(result.poses.ids.tolist())
         return counts, ids
 
-    with PoseEstimator(threads=1) as estimator:
+    with PoseEstimator(size=512, threads=1) as estimator:
         alone, _ = people()
         followed, ids = people(track=True)
     assert len(alone) == len(followed) == 63
