@@ -51,8 +51,8 @@ def levelled(model: Nano, pictures: Iterable[NDArray[np.uint8]]) -> Nano:
 def _pairs(model: Nano) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
     """Of each block, the convolution that its depthwise one reads through a ReLU6, and that one."""
     trunk = model.backbone
-    firsts = [trunk.stem if block.expand is None else block.expand for block in trunk.blocks]
-    return [(cast(nn.Conv2d, first), block.depthwise) for first, block in zip(firsts, trunk.blocks, strict=True)]
+    pairs = [(trunk.stem if block.expand is None else block.expand, block.depthwise) for block in trunk.blocks]
+    return cast(list[tuple[nn.Conv2d, nn.Conv2d]], pairs)
 
 
 def _peaks(model: Nano, pictures: Iterable[NDArray[np.uint8]]) -> list[Tensor]:

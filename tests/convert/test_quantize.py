@@ -1,4 +1,4 @@
-"""INT8: centring and levelling change nothing, what must stay float does, and the result is close to the float network."""
+"""INT8: centring and levelling change nothing, what must stay float does, the result is close to the float network."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def filter_sizes(model):
 
 @torch.no_grad()
 def with_huge_filters(model, channels):
-    """A copy in which some channels hardly ever fire and their depthwise filters are huge, as folded norms leave them."""
+    """A copy in which some channels hardly ever fire and have huge depthwise filters, as folded norms leave them."""
     other = copy.deepcopy(model)
     trunk = other.backbone
     for block in trunk.blocks:
