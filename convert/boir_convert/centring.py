@@ -9,13 +9,14 @@ padding, so a mean taken off in front of it can be given back in its bias, exact
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from boir_train.inference import normalise
 from boir_train.model.nano import Nano
@@ -60,6 +61,12 @@ def _means(model: Nano, pictures: Iterable[NDArray[np.uint8]]) -> list[Tensor]:
         )
         for index, block in enumerate(model.backbone.blocks)
     ]
+    look_at(model, pictures, handles)
+    return [torch.stack(seen[index]).mean(dim=0) for index in range(len(model.backbone.blocks))]
+
+
+def look_at(model: Nano, pictures: Iterable[NDArray[np.uint8]], handles: Sequence[RemovableHandle]) -> None:
+    """Run the backbone on pictures, uint8 BGR [1, H, W, 3], for hooks to see; take the hooks off again."""
     try:
         for picture_bgr in pictures:
             rgb = np.ascontiguousarray(picture_bgr[0, :, :, ::-1])
@@ -67,4 +74,3 @@ def _means(model: Nano, pictures: Iterable[NDArray[np.uint8]]) -> list[Tensor]:
     finally:
         for handle in handles:
             handle.remove()
-    return [torch.stack(seen[index]).mean(dim=0) for index in range(len(model.backbone.blocks))]

@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from boir_train.inference import normalise
+from boir_convert.centring import look_at
 from boir_train.model.nano import Nano
 
 LARGEST = 4.0  # times the median that a filter's largest weight is brought down to, where there is room
 _CUT = 6.0  # ReLU6
+_MOST = 1000.0  # half-precision weights end at 65,504
 _MARGIN = 1.5  # pictures to come may excite a channel so much more than the calibration did
 
 
@@ -39,9 +40,9 @@ def levelled(model: Nano, pictures: Iterable[NDArray[np.uint8]]) -> Nano:
     model = copy.deepcopy(model)
     for (before, depthwise), peak in zip(_pairs(model), _peaks(model, pictures), strict=True):
         size = depthwise.weight.abs().amax(dim=(1, 2, 3))
-        wanted = size / (LARGEST * size.median())
+        wanted = size / (LARGEST * size.median()).clamp(min=1e-9)  # of pruned filters the median may be 0
         room = _CUT / (_MARGIN * peak)  # infinite for a channel that never fired: its filter may shrink all it wants
-        scale = torch.minimum(wanted, room).clamp(min=1)
+        scale = torch.minimum(wanted, room).clamp(1, _MOST)
         before.weight.mul_(scale[:, None, None, None])
         cast(Tensor, before.bias).mul_(scale)
         depthwise.weight.div_(scale[:, None, None, None])
@@ -67,11 +68,5 @@ def _peaks(model: Nano, pictures: Iterable[NDArray[np.uint8]]) -> list[Tensor]:
         depthwise.register_forward_pre_hook(lambda _, inputs, index=index: remember(index, inputs[0]))
         for index, (_, depthwise) in enumerate(pairs)
     ]
-    try:
-        for picture_bgr in pictures:
-            rgb = np.ascontiguousarray(picture_bgr[0, :, :, ::-1])
-            model.backbone(torch.from_numpy(normalise(rgb, model.settings))[None])
-    finally:
-        for handle in handles:
-            handle.remove()
+    look_at(model, pictures, handles)
     return peaks

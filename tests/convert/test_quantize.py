@@ -120,6 +120,14 @@ def test_levelling_leaves_room_below_the_cut_of_the_activation(model, pictures):
     assert torch.equal(levelled(loud, pictures).backbone.blocks[4].depthwise.weight[7], block.depthwise.weight[7])
 
 
+def test_levelling_takes_filters_of_nothing(model, pictures):
+    pruned = copy.deepcopy(model)
+    with torch.no_grad():
+        for block in pruned.backbone.blocks:
+            block.depthwise.weight[: len(block.depthwise.weight) * 3 // 4] = 0
+    assert all(value.isfinite().all() for value in levelled(pruned, pictures).state_dict().values())
+
+
 def quantisable(name):
     """All of the trunk up to the pyramid: the stem, 17 blocks and the tail."""
     return any(part in name for part in (".backbone.stem/", ".backbone.blocks.", ".backbone.tail/"))
