@@ -1,10 +1,9 @@
 """Bring depthwise filters of `nano`'s backbone to like sizes: the same network, easier to quantise.
 
-The start's batch norms are folded in, and where a channel hardly ever fires that divided by next to nothing: in block 1
-one filter reaches 1,121 where half of them stay under 0.6. NNCF gives every filter at least a hundredth of the largest
-one's range, lest a filter of zeros have no scale, so most others are left with a dozen of their 255 steps. What such a
-filter reads is tiny. Making that larger and the filter smaller by the same factor changes nothing, as long as the
-ReLU6 in between doesn't cut it off.
+A few filters of the start are huge, those of channels that hardly fire: in block 1 one reaches 1,121 where half of them
+stay under 0.6. NNCF gives every filter at least a hundredth of the largest one's range, lest a filter of zeros have no
+scale, so half of the others are left with 6 of 127 steps to each side. Making what such a filter reads larger and the
+filter smaller by the same factor changes nothing, as long as the ReLU6 in between doesn't cut it off.
 """
 
 from __future__ import annotations

@@ -20,11 +20,13 @@ from boir_sdk.errors import InputError
 from boir_sdk.lanes import LANES
 from boir_sdk.poses import Poses
 from boir_sdk.skeleton import get_skeleton
-from boir_sdk.track import FAINT
 
 if TYPE_CHECKING:
     from boir_sdk.stream.health import Limits
     from boir_sdk.stream.pipeline import Stream
+
+
+FAINT = 0.4  # share of the score threshold down to which streams keep people whom they follow
 
 
 class PoseEstimator:
@@ -96,7 +98,6 @@ class PoseEstimator:
         self._skeleton = get_skeleton(manifest.skeleton)
         self._max_people = max_people
         self._threshold = manifest.score_threshold if score_threshold is None else float(score_threshold)
-        self._followed = self._threshold * FAINT
         self._views = 2 if flip_test else 1
 
         def started(precision: str) -> runtime.Runtime:
@@ -263,10 +264,10 @@ class PoseEstimator:
             raise InputError("streams takes a list of sources: use stream for a single one")
         opened = [open_source(source, limits) for source in sources]
         return Stream(
-            partial(self._people, threshold=self._followed) if track else self,
+            partial(self._people, threshold=self._threshold * FAINT) if track else self,
             opened,
             self._skeleton,
-            new_score=self._threshold if track else 0.0,
+            new_score=self._threshold,
             track=track,
             smooth=smooth,
             policy=policy,
@@ -295,7 +296,7 @@ class PoseEstimator:
             "max_people": self._max_people,
             "thresholds": {
                 "score": self._threshold,
-                "followed": self._followed,
+                "followed": self._threshold * FAINT,
                 "center": manifest.center_threshold,
                 "keypoint": manifest.keypoint_threshold,
                 "oks": manifest.oks_threshold,

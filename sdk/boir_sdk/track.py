@@ -31,7 +31,6 @@ from boir_sdk.skeleton import Skeleton
 _MEASURED = 0.05  # standard deviation of where a body is found
 _FIRST_SPEED = 1.0  # standard deviation of the speed of someone just seen, per second: a walk
 _ACCELERATION = 1.0  # white noise that changes the speed: in a second by about this much per second
-FAINT = 0.4  # share of the score threshold from which on people go on with a track, and lower down with none
 _SURE_AFTER = 3  # pictures in which a person was found before the track counts as sure
 _UNSURE_MEMORY = 0.5  # share of the memory that a track gets before that
 _ALIKE = 0.5  # share of OKS in the likeness, beside the overlap of boxes

@@ -11,8 +11,10 @@ import pytest
 
 from boir_sdk import PoseEstimator, Poses
 from boir_sdk.errors import InputError
+from boir_sdk.estimator import FAINT
 from boir_sdk.skeleton import COCO17
-from boir_sdk.track import FAINT, Tracker
+from boir_sdk.track import Tracker
+from tests.conftest import ROOT
 from tests.support.synthetic_people import Walker, seen
 
 BELIEVED = 0.2
@@ -80,9 +82,9 @@ def test_a_limit_that_is_no_score_is_refused(new_score: float) -> None:
         Tracker(COCO17, new_score=new_score)
 
 
-def test_streams_follow_below_the_threshold_and_pictures_do_not(tmp_path) -> None:
+def test_streams_follow_below_the_threshold_and_pictures_do_not() -> None:
     """Somebody scored above the threshold at first and below it later, as when another one steps before him."""
-    picture = cv2.imread("demos/people.jpg")
+    picture = cv2.imread(str(ROOT / "demos" / "people.jpg"))
     with PoseEstimator(size=256, threads=1, score_threshold=0.0) as estimator:
         scores = np.sort(estimator(picture).scores)[::-1]
         dimmed = (picture * 0.25).astype(np.uint8)

@@ -136,7 +136,7 @@ class Stream:
             skeleton: of the people.
             track: give people identities over time, apart for each source.
             smooth: smooth keypoints over time.
-            new_score: who scores less is given out only while followed already; for `track`, see `Tracker`.
+            new_score: of `Tracker`, when people are followed.
             policy: `latest` (of frames that arrive meanwhile only the newest counts: an age is bounded) or `all` (every
                 frame once); None: `latest` for live sources and `all` for others.
             limits: time limits of live sources.
